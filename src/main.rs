@@ -1,0 +1,2 @@
+//! The `token-ledger` binary.
+fn main() {}

@@ -1,0 +1,100 @@
+//! Digests: what is kept of a secret, and what chains one record to the next.
+
+use std::fmt;
+use std::str::FromStr;
+
+use subtle::ConstantTimeEq;
+
+use super::text::{decode, encode, serde_as_text};
+
+/// A BLAKE3-256 digest under a context of its own, in base64url. Equality takes constant time.
+#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+/// The RFC 6962 leaf hash of a record: SHA-256 of 0x00 and the exact bytes, in base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeafHash([u8; 32]);
+
+/// Why a text is not a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a digest: 43 characters of base64url")]
+pub struct NotADigest;
+
+macro_rules! digest {
+    ($name:ident) => {
+        impl $name {
+            /// The digest of these bytes.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&encode(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotADigest;
+
+            fn from_str(text: &str) -> Result<Self, NotADigest> {
+                decode(text).map(Self).ok_or(NotADigest)
+            }
+        }
+
+        serde_as_text!($name);
+    };
+}
+
+digest!(Digest);
+digest!(LeafHash);
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl std::hash::Hash for Digest {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Digest {
+    /// The first 16 bytes: the key under which a live access token is found.
+    pub fn short(&self) -> ShortDigest {
+        let mut short = [0; 16];
+        short.copy_from_slice(self.0.split_at(16).0);
+        ShortDigest(short)
+    }
+}
+
+/// The first 16 bytes of the [`Digest`] of an access token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShortDigest([u8; 16]);
+
+impl ShortDigest {
+    /// The 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ShortDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&encode(&self.0))
+    }
+}
