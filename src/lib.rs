@@ -1,5 +1,6 @@
 //! Token Ledger: an OAuth 2.0 token service whose truth is an append-only, tamper-evident log.
 
 pub mod types;
+pub mod crypto;
 pub mod clock;
 pub mod entropy;

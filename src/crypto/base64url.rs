@@ -1,0 +1,52 @@
+//! Canonical base64url without padding (RFC 4648 section 5): one text for the same bytes, never two.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+/// How many characters `bytes` bytes take.
+pub(super) const fn text_len(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// The text of `bytes`.
+pub(super) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Appends the text of `bytes` to `text`.
+pub(super) fn encode_to(bytes: &[u8], text: &mut String) {
+    URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
+/// The bytes of `text`; `None` for padding, another alphabet or stray bits.
+pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    URL_SAFE_NO_PAD.decode(text).ok().map(Zeroizing::new)
+}
+
+/// The `N` bytes of `text`; `None` for every other length too.
+pub(super) fn decode_exact<const N: usize>(text: &str) -> Option<Zeroizing<[u8; N]>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    // The length first: `decode_slice` would accept less.
+    if text.len() != text_len(N) {
+        return None;
+    }
+    match URL_SAFE_NO_PAD.decode_slice(text, bytes.as_mut_slice()) {
+        Ok(n) if n == N => Some(bytes),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_text_for_the_same_bytes() {
+        assert_eq!(decode_exact::<2>("AAA").map(|b| *b), Some([0, 0]));
+        for text in ["AAB", "AA", "AAAA", "AAA=", "AA+", "A A", ""] {
+            assert!(decode_exact::<2>(text).is_none(), "{text:?}");
+        }
+        assert!(decode("AAB").is_none() && decode("AAA=").is_none());
+    }
+}

@@ -1,0 +1,8 @@
+//! Everything that is made of keys: digests, tokens, sealed fields, signatures, the key file.
+//! Pure: randomness is an argument, files are somebody else's, and no type here shows a secret.
+
+pub mod digest;
+pub mod token;
+pub mod presented;
+pub mod leak;
+mod base64url;
