@@ -5,4 +5,5 @@ pub mod digest;
 pub mod token;
 pub mod presented;
 pub mod leak;
+pub mod seal;
 mod base64url;
