@@ -6,4 +6,7 @@ pub mod token;
 pub mod presented;
 pub mod leak;
 pub mod seal;
+pub mod signing;
+pub mod jwt;
+pub mod verify;
 mod base64url;
