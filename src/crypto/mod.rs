@@ -9,4 +9,6 @@ pub mod seal;
 pub mod signing;
 pub mod jwt;
 pub mod verify;
+pub mod keys;
+mod key_format;
 mod base64url;
