@@ -4,3 +4,5 @@ pub mod types;
 pub mod crypto;
 pub mod clock;
 pub mod entropy;
+pub mod domain;
+pub mod oauth;
