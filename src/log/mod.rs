@@ -1,3 +1,8 @@
 //! The log: records as bytes, their Merkle tree, and what is signed over it. It knows no meaning.
 
 pub mod leaf;
+pub mod tree;
+pub mod proof;
+pub mod tile;
+pub mod tile_hashes;
+pub mod bundle;
