@@ -6,3 +6,7 @@ pub mod proof;
 pub mod tile;
 pub mod tile_hashes;
 pub mod bundle;
+mod lines;
+pub mod checkpoint;
+pub mod receipt;
+pub mod witness;
