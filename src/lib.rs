@@ -1,8 +1,11 @@
 //! Token Ledger: an OAuth 2.0 token service whose truth is an append-only, tamper-evident log.
 
 pub mod types;
-pub mod crypto;
 pub mod clock;
 pub mod entropy;
+pub mod crypto;
 pub mod domain;
+pub mod log;
+pub mod ledger;
 pub mod oauth;
+pub mod edge;

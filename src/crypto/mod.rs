@@ -10,5 +10,8 @@ pub mod signing;
 pub mod jwt;
 pub mod verify;
 pub mod keys;
+pub mod note_key;
+pub mod note_signer;
+pub mod note;
 mod key_format;
 mod base64url;

@@ -1,4 +1,17 @@
-//! What the ledger's words mean: who may hold tokens, and what follows from a command.
-//! Nothing here does IO, reads a clock or draws randomness.
+//! The rules: commands in, facts out, and the fold of the facts. Pure: no clock, no randomness,
+//! no IO, no `async`. Start with `grant.rs`.
 
+pub mod grant;
+pub mod command;
+pub mod event;
+pub mod refusal;
+pub mod decide;
+pub mod issue;
+mod blacklist;
+pub mod party;
 pub mod client;
+pub mod record;
+pub mod state;
+pub mod lookup;
+pub mod view;
+mod table;

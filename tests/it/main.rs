@@ -1,1 +1,6 @@
 //! The one test binary: a file per concern.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod evidence_parsers;
+mod merkle;
+mod vectors;
