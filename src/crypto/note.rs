@@ -263,7 +263,7 @@ mod tests {
         let known = [peter.verifier().clone(), other.verifier().clone()];
         let error = note.open(&known).expect_err("one signature is wrong");
         assert!(
-            matches!(error, NoteError::BadSignature { name, .. } if name.as_str() == "other.example")
+            matches!(error, NoteError::BadSignature { name, .. } if name == *other.verifier().name())
         );
     }
 

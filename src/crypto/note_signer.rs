@@ -23,7 +23,8 @@ pub struct NoteSigner {
 }
 
 /// A private key that cosigns checkpoints (type 0x04). A witness has one, and never the log's: an
-/// operator with several cosigners needs a key for each (tlog-cosignature, "Additional statements").
+/// operator with several cosigners needs a key for each (tlog-cosignature, "Additional
+/// statements").
 pub struct Cosigner {
     key: SigningKey,
     verifier: NoteVerifier,

@@ -1,5 +1,5 @@
-//! Entry bundles (C2SP tlog-tiles v0.1.0): up to 256 records, each behind its length. The bytes of a
-//! record pass through unchanged.
+//! Entry bundles (C2SP tlog-tiles v0.1.0): up to 256 records, each behind its length. The bytes
+//! of a record pass through unchanged.
 
 use super::tile::TILE_WIDTH;
 

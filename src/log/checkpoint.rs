@@ -143,7 +143,7 @@ impl Checkpoint {
     }
 
     /// Checks a note as a checkpoint of the log `origin`: signed by its key `log`, and perhaps
-    /// cosigned by some of `witnesses`. A witness key that tells no time (type 0x01) is not counted.
+    /// cosigned by some of `witnesses`. A key of theirs that tells no time is not counted.
     ///
     /// # Errors
     /// [`CheckpointError`]: nothing that the note says may be used.

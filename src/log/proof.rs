@@ -1,5 +1,5 @@
-//! Checking proofs of the Merkle tree (RFC 9162 sections 2.1.3.2 and 2.1.4.2), as any auditor would:
-//! from the heads and the proof alone, in at most 64 steps.
+//! Checking proofs of the Merkle tree (RFC 9162 sections 2.1.3.2 and 2.1.4.2), as any auditor
+//! would: from the heads and the proof alone, in at most 64 steps.
 
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;

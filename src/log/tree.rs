@@ -211,11 +211,11 @@ fn subtree<E>(
     Ok(fold(&nodes))
 }
 
-/// The largest complete subtrees that make up the leaves `from..to`, from left to right.
+/// The largest complete subtrees that make up the leaves `from..to`, from left to right. Trees are
+/// split at powers of two, so `from` is always a multiple of the first and thus of each of them.
 fn complete_subtrees(mut from: u64, to: u64) -> impl Iterator<Item = NodeAt> {
     std::iter::from_fn(move || {
-        let fits = (to - from).checked_ilog2()?;
-        let level = fits.min(from.trailing_zeros());
+        let level = (to - from).checked_ilog2()?;
         let node = NodeAt { level: u8::try_from(level).ok()?, index: from >> level };
         from += 1 << level;
         Some(node)

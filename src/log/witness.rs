@@ -73,8 +73,8 @@ impl AddCheckpoint {
     }
 }
 
-/// Judges whether a witness may go from `seen`, the last head it cosigned (`None` before the first),
-/// to `new`. The first head is taken on trust, and then needs no proof.
+/// Judges whether a witness may go from `seen`, the last head it cosigned (`None` before the
+/// first), to `new`. The first head is taken on trust, and then needs no proof.
 ///
 /// # Errors
 /// [`ProofError`]: the witness must not cosign. [`ProofError::Root`] for equal sizes is a fork, and
