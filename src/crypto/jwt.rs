@@ -56,6 +56,11 @@ pub fn new_jti(grant: GrantId, entropy: &dyn Entropy) -> String {
     base64url::encode([grant.as_bytes().as_slice(), random.as_slice()].concat().as_slice())
 }
 
+/// The bytes of one part of a JWT; `None` for what is no base64url.
+pub fn decode_part(part: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    base64url::decode(part)
+}
+
 /// The grant that a `jti` of ours names; `None` for any other text.
 pub fn grant_of_jti(jti: &str) -> Option<GrantId> {
     let raw = base64url::decode_exact::<24>(jti)?;

@@ -44,6 +44,11 @@ impl CodeChallenge {
         Self(Sha256::digest(verifier.expose()).into())
     }
 
+    /// The 32 bytes that the text encodes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Whether `verifier` answers this challenge.
     pub fn matches(&self, verifier: &Secret) -> bool {
         *self == Self::of(verifier)

@@ -1,0 +1,276 @@
+//! The event as stored: one line of JSON, whose exact bytes are hashed, chained and never re-made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::crypto::seal::Sealed;
+use crate::domain::event::Event;
+use crate::types::digest::LeafHash;
+use crate::types::id::{ClientId, GrantId, RequestId, Seq, SubjectId};
+use crate::types::time::Timestamp;
+
+/// The longest record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+
+/// Who caused a record, as `role:client_id`, or `ledger` for the service itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actor {
+    /// A client at the public listener.
+    Client(ClientId),
+    /// A client with `ledger:admin`.
+    Administrator(ClientId),
+    /// A login application with `ledger:grant`.
+    Login(ClientId),
+    /// A client with `ledger:audit`.
+    Auditor(ClientId),
+    /// The service itself, or its operator at the command line.
+    Ledger,
+}
+
+impl Actor {
+    /// The client behind it.
+    pub fn client(&self) -> Option<&ClientId> {
+        match self {
+            Self::Client(id) | Self::Administrator(id) | Self::Login(id) | Self::Auditor(id) => {
+                Some(id)
+            }
+            Self::Ledger => None,
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "client:{id}"),
+            Self::Administrator(id) => write!(f, "admin:{id}"),
+            Self::Login(id) => write!(f, "login:{id}"),
+            Self::Auditor(id) => write!(f, "audit:{id}"),
+            Self::Ledger => f.write_str("ledger"),
+        }
+    }
+}
+
+/// Why a text names no actor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an actor: client:, admin:, login: or audit: and a client_id, or ledger")]
+pub struct NotAnActor;
+
+impl FromStr for Actor {
+    type Err = NotAnActor;
+
+    fn from_str(text: &str) -> Result<Self, NotAnActor> {
+        if text == "ledger" {
+            return Ok(Self::Ledger);
+        }
+        let (role, id) = text.split_once(':').ok_or(NotAnActor)?;
+        let id = id.parse().map_err(|_| NotAnActor)?;
+        match role {
+            "client" => Ok(Self::Client(id)),
+            "admin" => Ok(Self::Administrator(id)),
+            "login" => Ok(Self::Login(id)),
+            "audit" => Ok(Self::Auditor(id)),
+            _ => Err(NotAnActor),
+        }
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Actor {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where a request came from. Personal when there is a subject: sealed under its key then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Origin {
+    /// Readable only while the subject's key exists.
+    Sealed(Sealed),
+    /// A client's own doing.
+    Clear {
+        /// The caller's address.
+        address: String,
+        /// The caller's `User-Agent`, shortened.
+        user_agent: String,
+    },
+}
+
+/// The previous records of the same grant, subject and client: a trail is a walk along these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Back {
+    /// The previous record of the same grant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grant: Option<Seq>,
+    /// The previous record of the same subject.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<Seq>,
+    /// The previous record of the same client.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<Seq>,
+}
+
+/// Who and what an event is about: the trails that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// The client.
+    pub client: Option<ClientId>,
+    /// The resource owner's pseudonym.
+    pub subject: Option<SubjectId>,
+    /// The grant.
+    pub grant: Option<GrantId>,
+}
+
+/// An event as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Dense from 0; the Merkle leaf index.
+    pub seq: Seq,
+    /// Never decreasing; shared by all records of one command.
+    pub at: Timestamp,
+    /// The trails it belongs to.
+    pub about: About,
+    /// The command it follows from.
+    pub request: RequestId,
+    /// Who caused it.
+    pub actor: Actor,
+    /// Where from.
+    pub origin: Option<Origin>,
+    /// The previous record of each trail.
+    pub back: Back,
+    /// The leaf hash of the record before; the first has none.
+    pub prev: Option<LeafHash>,
+    /// What happened.
+    pub event: Event,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    seq: Seq,
+    at: Timestamp,
+    r#type: &'static str,
+    v: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<SubjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<GrantId>,
+    request: RequestId,
+    actor: &'a Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a Origin>,
+    back: Back,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev: Option<LeafHash>,
+    data: &'a Event,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read<'a> {
+    seq: Seq,
+    at: Timestamp,
+    #[serde(borrow)]
+    r#type: std::borrow::Cow<'a, str>,
+    v: u32,
+    client: Option<ClientId>,
+    subject: Option<SubjectId>,
+    grant: Option<GrantId>,
+    request: RequestId,
+    actor: Actor,
+    origin: Option<Origin>,
+    back: Back,
+    prev: Option<LeafHash>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Why bytes are not a record of this ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum NotARecord {
+    /// Longer than [`RECORD_BYTES_MAX`].
+    #[error("it has {0} bytes, more than a record may have (16384)")]
+    TooLong(usize),
+    /// Not JSON, or a member is missing, unknown or malformed.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A type or version that this program does not know.
+    #[error(
+        "it is of type {kind} version {version}, which this version of the program \
+             does not know: use the version that wrote it, or a later one"
+    )]
+    UnknownType {
+        /// The `type` member.
+        kind: String,
+        /// The `v` member.
+        version: u32,
+    },
+}
+
+impl Record {
+    /// The record's bytes: what is stored, hashed and chained.
+    ///
+    /// # Errors
+    /// [`NotARecord::TooLong`] when the event carries more text than a record may hold; nothing
+    /// was stored, the caller refuses the command.
+    pub fn encode(&self) -> Result<Vec<u8>, NotARecord> {
+        let written = Written {
+            seq: self.seq,
+            at: self.at,
+            r#type: self.event.kind(),
+            v: self.event.version(),
+            client: self.about.client.as_ref(),
+            subject: self.about.subject,
+            grant: self.about.grant,
+            request: self.request,
+            actor: &self.actor,
+            origin: self.origin.as_ref(),
+            back: self.back,
+            prev: self.prev,
+            data: &self.event,
+        };
+        let mut bytes = Vec::with_capacity(768);
+        serde_json::to_writer(&mut bytes, &written)?;
+        if RECORD_BYTES_MAX < bytes.len() {
+            return Err(NotARecord::TooLong(bytes.len()));
+        }
+        Ok(bytes)
+    }
+
+    /// The record that `bytes` hold, upcast to the newest version of its type.
+    ///
+    /// # Errors
+    /// [`NotARecord`] when they are no record that a version of this program up to this one wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotARecord> {
+        if RECORD_BYTES_MAX < bytes.len() {
+            return Err(NotARecord::TooLong(bytes.len()));
+        }
+        let read: Read<'_> = serde_json::from_slice(bytes)?;
+        let event = Event::decode(&read.r#type, read.v, read.data.get()).ok_or_else(|| {
+            NotARecord::UnknownType { kind: read.r#type.clone().into_owned(), version: read.v }
+        })??;
+        Ok(Self {
+            seq: read.seq,
+            at: read.at,
+            about: About { client: read.client, subject: read.subject, grant: read.grant },
+            request: read.request,
+            actor: read.actor,
+            origin: read.origin,
+            back: read.back,
+            prev: read.prev,
+            event,
+        })
+    }
+}

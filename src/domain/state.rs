@@ -1,0 +1,510 @@
+//! What is valid now: the fold of the log, and nothing but that.
+//! The same fold stopped earlier, or fed with one trail, answers what was valid then.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::domain::client::AccessTokenFormat;
+use crate::domain::event::{AccessTokenIssued, ClientRegistered, Event, GrantCreated, Target};
+use crate::domain::grant::{Code, Grant, Standing};
+use crate::domain::party::{Ban, Client, ClientSecret, Subject};
+use crate::domain::record::{About, Actor, Record};
+use crate::domain::table::{Keyed, Slot, Table};
+use crate::types::digest::{LeafHash, ShortDigest};
+use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
+use crate::types::resource::Resources;
+use crate::types::scope::Scope;
+use crate::types::time::Timestamp;
+
+/// The newest record that was folded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its position.
+    pub seq: Seq,
+    /// Its time.
+    pub at: Timestamp,
+    /// Its leaf hash: the next record's `prev`.
+    pub leaf: LeafHash,
+}
+
+/// A live access token. It leaves memory when it expires or is revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The first 16 bytes of its digest.
+    pub digest: ShortDigest,
+    pub(super) grant: Slot,
+    /// The record that issued it.
+    pub issued: Seq,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// What it covers.
+    pub scope: Scope,
+    /// The servers it is meant for.
+    pub audience: Resources,
+    /// JWT or opaque.
+    pub format: AccessTokenFormat,
+    /// The key that signed it.
+    pub key: Option<KeyId>,
+    /// The generation of the refresh token that asked for it.
+    pub generation: Option<u32>,
+    previous: Option<Slot>,
+    next: Option<Slot>,
+}
+
+impl Keyed for Token {
+    fn key(&self) -> &[u8; 16] {
+        self.digest.as_bytes()
+    }
+}
+
+/// A grant with the lists that it stands in.
+#[derive(Debug, Clone)]
+pub(super) struct GrantEntry {
+    pub(super) grant: Grant,
+    pub(super) next_of_client: Option<Slot>,
+    pub(super) next_of_subject: Option<Slot>,
+    pub(super) tokens: Option<Slot>,
+}
+
+impl Keyed for GrantEntry {
+    fn key(&self) -> &[u8; 16] {
+        self.grant.id.as_bytes()
+    }
+}
+
+/// A blacklist entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its identifier.
+    pub id: BlacklistId,
+    /// What it hits.
+    pub target: Target,
+    /// Why.
+    pub reason: String,
+    /// Who added it.
+    pub actor: Actor,
+    /// The record that added it.
+    pub seq: Seq,
+    /// When it was added.
+    pub at: Timestamp,
+    /// All that was issued up to here is dead.
+    pub watermark: Option<Seq>,
+    /// The record that lifted it.
+    pub lifted: Option<Seq>,
+}
+
+/// A key that signs or signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its identifier.
+    pub id: KeyId,
+    /// What for.
+    pub purpose: String,
+    /// The algorithm.
+    pub alg: String,
+    /// The public key.
+    pub public: serde_json::Value,
+    /// The record that added it.
+    pub added: Seq,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// When it was retired.
+    pub retired_at: Option<Timestamp>,
+    /// Blacklist entries on it.
+    pub ban: Ban,
+}
+
+/// The projection that every decision and every answer about the present is taken from.
+#[derive(Debug)]
+pub struct State {
+    pub(super) head: Option<Head>,
+    pub(super) clients: HashMap<ClientId, Client>,
+    pub(super) subjects: Table<Subject>,
+    pub(super) grants: Table<GrantEntry>,
+    pub(super) tokens: Table<Token>,
+    pub(super) blacklist: BTreeMap<BlacklistId, Entry>,
+    pub(super) keys: BTreeMap<KeyId, Key>,
+    pub(super) everything: Ban,
+    /// Records about clients, keys and the blacklist: few, and every as-of answer needs them.
+    pub(super) control: Vec<Seq>,
+    /// Access tokens by the second in which they expire.
+    expiring: BTreeMap<u64, Vec<ShortDigest>>,
+    /// Scopes and resource sets that many grants share, so that they are kept once.
+    scopes: HashSet<Scope>,
+    resources: HashSet<Resources>,
+    issuer: String,
+}
+
+/// Expired tokens dropped per record: twice what a record can add, so the backlog shrinks, and no
+/// record waits for a long sweep.
+const EXPIRED_PER_RECORD_MAX: usize = 4;
+/// Distinct scopes or resource sets that are kept once; beyond that each grant has its own.
+const SHARED_SETS_MAX: usize = 65_536;
+
+impl Default for State {
+    fn default() -> Self {
+        Self::with_shards(64)
+    }
+}
+
+impl State {
+    /// An empty projection for a handful of entries.
+    pub fn small() -> Self {
+        Self::with_shards(1)
+    }
+
+    fn with_shards(shards: usize) -> Self {
+        Self {
+            head: None,
+            clients: HashMap::new(),
+            subjects: Table::with_shards(shards),
+            grants: Table::with_shards(shards),
+            tokens: Table::with_shards(shards),
+            blacklist: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            everything: Ban::default(),
+            control: Vec::new(),
+            expiring: BTreeMap::new(),
+            scopes: HashSet::new(),
+            resources: HashSet::new(),
+            issuer: String::new(),
+        }
+    }
+
+    /// Folds a record in. Total: it judges nothing, and what it does not know it passes over, so
+    /// that a part of the log folds as well as the whole.
+    pub fn apply(&mut self, record: &Record, leaf: LeafHash) {
+        self.forget_expired(record.at);
+        let (seq, at) = (record.seq, record.at);
+        match &record.event {
+            Event::LedgerCreated(created) => self.issuer.clone_from(&created.issuer),
+            Event::ClientRegistered(data) => self.register_client(record, data),
+            Event::GrantCreated(data) => self.create_grant(record, data),
+            Event::SubjectRegistered(_) => self.register_subject(record),
+            Event::AccessTokenIssued(data) => self.issue(record, data),
+            Event::AccessTokenRevoked(data) => self.forget_token(data.digest.short()),
+            Event::BlacklistAdded(_) | Event::BlacklistLifted(_) => self.apply_blacklist(record),
+            Event::KeyAdded(data) => {
+                let key = Key {
+                    id: data.kid.clone(),
+                    purpose: data.purpose.clone(),
+                    alg: data.alg.clone(),
+                    public: data.public.clone(),
+                    added: seq,
+                    added_at: at,
+                    retired_at: None,
+                    ban: Ban::default(),
+                };
+                self.keys.insert(data.kid.clone(), key);
+            }
+            Event::KeyRetired(data) => {
+                if let Some(key) = self.keys.get_mut(&data.kid) {
+                    key.retired_at = Some(at);
+                }
+            }
+            Event::ClientUpdated(_)
+            | Event::ClientSecretRotated(_)
+            | Event::ClientDisabled(_)
+            | Event::ClientEnabled(_) => self.apply_to_client(record),
+            Event::SubjectErased(_) => {
+                let subject = record.about.subject.as_ref().map(SubjectId::as_bytes);
+                if let Some(subject) = subject.and_then(|key| self.subjects.find_mut(key)) {
+                    subject.erased = true;
+                    subject.ban.watermark = Some(seq);
+                }
+            }
+            Event::LedgerOpened(_)
+            | Event::LedgerClosed(_)
+            | Event::CodeRedeemed(_)
+            | Event::CodeReplayed(_)
+            | Event::CodeRefused(_)
+            | Event::RefreshTokenIssued(_)
+            | Event::RefreshTokenUsed(_)
+            | Event::RefreshTokenRotated(_)
+            | Event::RefreshTokenRetried(_)
+            | Event::RefreshTokenReused(_)
+            | Event::RefreshRefused(_)
+            | Event::GrantRevoked(_)
+            | Event::ClientAuthenticationFailed(_)
+            | Event::AuditRead(_) => {}
+        }
+        self.advance_trails(record);
+        if record.event.is_control() {
+            self.control.push(seq);
+        }
+        self.head = Some(Head { seq, at, leaf });
+    }
+
+    /// The record becomes the newest of its trails, and its grant folds it in.
+    fn advance_trails(&mut self, record: &Record) {
+        let About { client, subject, grant } = &record.about;
+        if let Some(entry) = grant.and_then(|id| self.grants.find_mut(id.as_bytes())) {
+            entry.grant.apply(record.seq, record.at, &record.event);
+            entry.grant.head = record.seq;
+        }
+        if let Some(subject) = subject.and_then(|id| self.subjects.find_mut(id.as_bytes())) {
+            subject.head = record.seq;
+        }
+        if let Some(client) = client.as_ref().and_then(|id| self.clients.get_mut(id)) {
+            client.head = record.seq;
+        }
+    }
+
+    fn register_client(&mut self, record: &Record, data: &ClientRegistered) {
+        let Some(id) = record.about.client.clone() else { return };
+        let secret = data.secret.map(|digest| ClientSecret { digest, expires_at: None });
+        let client = Client {
+            id: id.clone(),
+            metadata: Arc::new((*data.metadata).clone()),
+            secrets: secret.into_iter().collect(),
+            disabled: false,
+            ban: Ban::default(),
+            own_grant: None,
+            registered_at: record.at,
+            head: record.seq,
+            grants: None,
+        };
+        self.clients.insert(id, client);
+    }
+
+    fn apply_to_client(&mut self, record: &Record) {
+        let client = record.about.client.as_ref().and_then(|id| self.clients.get_mut(id));
+        let Some(client) = client else { return };
+        match &record.event {
+            Event::ClientUpdated(data) => client.metadata = Arc::new((*data.metadata).clone()),
+            Event::ClientSecretRotated(data) => {
+                // Two at most: the one being replaced stays for the time it was given.
+                client.secrets.truncate(1);
+                if let Some(previous) = client.secrets.first_mut() {
+                    previous.expires_at = Some(data.previous_expires_at);
+                }
+                client.secrets.insert(0, ClientSecret { digest: data.secret, expires_at: None });
+            }
+            Event::ClientDisabled(_) => client.disabled = true,
+            Event::ClientEnabled(_) => client.disabled = false,
+            event => debug_assert!(false, "{} is not about a client alone", event.kind()),
+        }
+    }
+
+    fn register_subject(&mut self, record: &Record) {
+        let Some(id) = record.about.subject else { return };
+        if self.subjects.slot(id.as_bytes()).is_none() {
+            let (ban, head) = (Ban::default(), record.seq);
+            self.subjects.insert(Subject { id, ban, erased: false, head, grants: None });
+        }
+    }
+
+    fn create_grant(&mut self, record: &Record, data: &GrantCreated) {
+        let (Some(id), Some(client)) = (record.about.grant, record.about.client.clone()) else {
+            return;
+        };
+        let grant = Grant {
+            id,
+            client: client.clone(),
+            subject: record.about.subject,
+            how: data.how,
+            scope: shared(&mut self.scopes, &data.scope),
+            resources: shared(&mut self.resources, &data.resources),
+            created_at: record.at,
+            created: record.seq,
+            standing: Standing::Live,
+            code: data.code.clone().map(|issued| Box::new(Code { issued, redeemed: false })),
+            refresh: None,
+            head: record.seq,
+        };
+        let mut entry =
+            GrantEntry { grant, next_of_client: None, next_of_subject: None, tokens: None };
+        if let Some(client) = self.clients.get(&client) {
+            entry.grant.client = client.id.clone();
+            entry.next_of_client = client.grants;
+        }
+        let subject = record.about.subject.and_then(|id| self.subjects.slot(id.as_bytes()));
+        let listed = subject.and_then(|slot| self.subjects.at(slot));
+        entry.next_of_subject = listed.and_then(|subject| subject.grants);
+        let slot = self.grants.insert(entry);
+        if let Some(subject) = subject.and_then(|slot| self.subjects.at_mut(slot)) {
+            subject.grants = Some(slot);
+        }
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.grants = Some(slot);
+            if record.about.subject.is_none() {
+                client.own_grant = Some(id);
+            }
+        }
+    }
+
+    fn issue(&mut self, record: &Record, data: &AccessTokenIssued) {
+        let slot = record.about.grant.and_then(|id| self.grants.slot(id.as_bytes()));
+        let Some(grant) = slot else { return };
+        let next = self.grants.at(grant).and_then(|entry| entry.tokens);
+        let digest = data.digest.short();
+        let slot = self.tokens.insert(Token {
+            digest,
+            grant,
+            issued: record.seq,
+            issued_at: record.at,
+            expires_at: data.expires_at,
+            scope: shared(&mut self.scopes, &data.scope),
+            audience: shared(&mut self.resources, &data.audience),
+            format: data.format,
+            key: data.key.as_ref().map(|kid| self.keys.get(kid).map_or(kid, |key| &key.id).clone()),
+            generation: data.generation,
+            previous: None,
+            next,
+        });
+        if let Some(next) = next.and_then(|slot| self.tokens.at_mut(slot)) {
+            next.previous = Some(slot);
+        }
+        if let Some(entry) = self.grants.at_mut(grant) {
+            entry.tokens = Some(slot);
+        }
+        self.expiring.entry(data.expires_at.seconds()).or_default().push(digest);
+    }
+
+    fn forget_token(&mut self, digest: ShortDigest) {
+        let Some(token) = self.tokens.remove(digest.as_bytes()) else { return };
+        if let Some(next) = token.next.and_then(|slot| self.tokens.at_mut(slot)) {
+            next.previous = token.previous;
+        }
+        if let Some(previous) = token.previous {
+            if let Some(previous) = self.tokens.at_mut(previous) {
+                previous.next = token.next;
+            }
+        } else if let Some(entry) = self.grants.at_mut(token.grant) {
+            entry.tokens = token.next;
+        }
+    }
+
+    /// Drops some of the tokens that expired before `at`: driven by the records, so that every
+    /// replay drops the same ones at the same place.
+    fn forget_expired(&mut self, at: Timestamp) {
+        for _ in 0..EXPIRED_PER_RECORD_MAX {
+            let Some(mut bucket) = self.expiring.first_entry() else { return };
+            if at.seconds() <= *bucket.key() {
+                return;
+            }
+            let expired = bucket.get_mut().pop();
+            if bucket.get().is_empty() {
+                bucket.remove();
+            }
+            if let Some(digest) = expired {
+                self.forget_token(digest);
+            }
+        }
+    }
+
+    fn apply_blacklist(&mut self, record: &Record) {
+        let seq = record.seq;
+        match &record.event {
+            Event::BlacklistAdded(data) => {
+                if let Target::Token(digest) = &data.target {
+                    self.forget_token(digest.short());
+                }
+                if let Some(ban) = self.ban_mut(&data.target) {
+                    ban.add(seq);
+                }
+                let entry = Entry {
+                    id: data.id,
+                    target: data.target.clone(),
+                    reason: data.reason.clone(),
+                    actor: record.actor.clone(),
+                    seq,
+                    at: record.at,
+                    watermark: data.watermark,
+                    lifted: None,
+                };
+                self.blacklist.insert(data.id, entry);
+            }
+            Event::BlacklistLifted(data) => {
+                let Some(entry) = self.blacklist.get_mut(&data.id) else { return };
+                entry.lifted = Some(seq);
+                let target = entry.target.clone();
+                if let Some(ban) = self.ban_mut(&target) {
+                    ban.lift();
+                }
+            }
+            event => debug_assert!(false, "{} is not about the blacklist", event.kind()),
+        }
+    }
+
+    fn ban_mut(&mut self, target: &Target) -> Option<&mut Ban> {
+        match target {
+            Target::Token(_) | Target::Grant(_) => None,
+            Target::Subject(id) => self.subjects.find_mut(id.as_bytes()).map(|s| &mut s.ban),
+            Target::Client(id) => self.clients.get_mut(id).map(|client| &mut client.ban),
+            Target::Key(id) => self.keys.get_mut(id).map(|key| &mut key.ban),
+            Target::All => Some(&mut self.everything),
+        }
+    }
+
+    /// Empties the projection and takes over from `base` what belongs to no one in particular:
+    /// the start of an overlay.
+    pub(super) fn restart_over(&mut self, base: &Self) {
+        self.clients.clear();
+        self.subjects.clear();
+        self.grants.clear();
+        self.tokens.clear();
+        self.blacklist.clear();
+        self.keys.clear();
+        self.control.clear();
+        self.expiring.clear();
+        self.scopes.clear();
+        self.resources.clear();
+        self.head = base.head;
+        self.everything = base.everything;
+    }
+
+    /// Takes over a grant of another projection, without the lists it stands in there.
+    pub(super) fn adopt_grant(&mut self, grant: Grant) {
+        let (next_of_client, next_of_subject, tokens) = (None, None, None);
+        self.grants.insert(GrantEntry { grant, next_of_client, next_of_subject, tokens });
+    }
+
+    /// The issuer that the first record names.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The first token in the list of the grant at `slot`, and the one after each.
+    pub(super) fn tokens_from(&self, first: Option<Slot>) -> impl Iterator<Item = &Token> {
+        let at = move |slot: Option<Slot>| slot.and_then(|slot| self.tokens.at(slot));
+        std::iter::successors(at(first), move |token| at(token.next))
+    }
+}
+
+impl Event {
+    /// Whether it changes a client, a key or the blacklist: what every as-of answer needs.
+    pub const fn is_control(&self) -> bool {
+        matches!(
+            self,
+            Self::LedgerCreated(_)
+                | Self::ClientRegistered(_)
+                | Self::ClientUpdated(_)
+                | Self::ClientSecretRotated(_)
+                | Self::ClientDisabled(_)
+                | Self::ClientEnabled(_)
+                | Self::BlacklistAdded(_)
+                | Self::BlacklistLifted(_)
+                | Self::KeyAdded(_)
+                | Self::KeyRetired(_)
+        )
+    }
+}
+
+/// `value`, or the equal one that is kept already.
+fn shared<T: Clone + Eq + std::hash::Hash>(kept: &mut HashSet<T>, value: &T) -> T {
+    if let Some(have) = kept.get(value) {
+        return have.clone();
+    }
+    if kept.len() < SHARED_SETS_MAX {
+        kept.insert(value.clone());
+    }
+    value.clone()
+}
+
+/// The grant that `id` names, for reading.
+pub(super) fn grant_of<'a>(state: &'a State, id: &GrantId) -> Option<&'a GrantEntry> {
+    state.grants.find(id.as_bytes())
+}

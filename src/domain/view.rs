@@ -1,0 +1,152 @@
+//! What a decision sees: the projection, and over it what earlier commands of the same batch did.
+
+use crate::domain::event::{Event, Target};
+use crate::domain::grant::Grant;
+use crate::domain::party::{Ban, Client, Subject};
+use crate::domain::record::{About, Record};
+use crate::domain::state::{Entry, Key, State, Token};
+use crate::types::digest::{Digest, LeafHash};
+use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
+
+/// The projection as it will be once the batch is durable. Where the overlay knows an entry it is
+/// newer; everything else is in the base.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    base: &'a State,
+    top: &'a State,
+}
+
+impl<'a> View<'a> {
+    /// The projection as it is, between two batches.
+    pub const fn of(state: &'a State) -> Self {
+        Self { base: state, top: state }
+    }
+
+    /// A client by its identifier.
+    pub fn client(&self, id: &ClientId) -> Option<&'a Client> {
+        self.top.client(id).or_else(|| self.base.client(id))
+    }
+
+    /// A resource owner by pseudonym.
+    pub fn subject(&self, id: &SubjectId) -> Option<&'a Subject> {
+        self.top.subject(id).or_else(|| self.base.subject(id))
+    }
+
+    /// A grant by its identifier.
+    pub fn grant(&self, id: &GrantId) -> Option<&'a Grant> {
+        self.top.grant(id).or_else(|| self.base.grant(id))
+    }
+
+    /// A kept access token with its grant.
+    pub fn token(&self, digest: &Digest) -> Option<(&'a Token, &'a Grant)> {
+        let short = digest.short();
+        let found = |state: &'a State| {
+            let token = state.token(&short)?;
+            Some((token, state.grant_of(token)?))
+        };
+        found(self.top).or_else(|| found(self.base))
+    }
+
+    /// A key by its identifier.
+    pub fn key(&self, id: &KeyId) -> Option<&'a Key> {
+        self.top.key(id).or_else(|| self.base.key(id))
+    }
+
+    /// A blacklist entry by its identifier.
+    pub fn entry(&self, id: &BlacklistId) -> Option<&'a Entry> {
+        self.top.entry(id).or_else(|| self.base.entry(id))
+    }
+
+    /// The blacklist entries on everything.
+    pub fn everything(&self) -> Ban {
+        self.top.everything()
+    }
+
+    /// The position of the next record.
+    pub fn next_seq(&self) -> Seq {
+        self.top.next_seq()
+    }
+}
+
+/// The entries that a batch touches, folded ahead of the shared projection.
+#[derive(Debug)]
+pub struct Overlay {
+    top: State,
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self { top: State::small() }
+    }
+}
+
+impl Overlay {
+    /// Starts the next batch over `base`.
+    pub fn restart(&mut self, base: &State) {
+        self.top.restart_over(base);
+    }
+
+    /// What the next decision of this batch sees.
+    pub fn view<'a>(&'a self, base: &'a State) -> View<'a> {
+        View { base, top: &self.top }
+    }
+
+    /// Folds a record of this batch in, for the commands after it.
+    pub fn apply(&mut self, base: &State, record: &Record, leaf: LeafHash) {
+        self.adopt(base, &record.about);
+        if let Event::BlacklistAdded(data) = &record.event {
+            self.adopt_target(base, &data.target);
+        }
+        if let Event::BlacklistLifted(data) = &record.event
+            && let Some(entry) = self.view(base).entry(&data.id).cloned()
+        {
+            self.adopt_target(base, &entry.target);
+            self.top.blacklist.insert(entry.id, entry);
+        }
+        if let Event::KeyRetired(data) = &record.event {
+            self.adopt_target(base, &Target::Key(data.kid.clone()));
+        }
+        self.top.apply(record, leaf);
+    }
+
+    fn adopt(&mut self, base: &State, about: &About) {
+        if let Some(client) = &about.client {
+            self.adopt_target(base, &Target::Client(client.clone()));
+        }
+        if let Some(subject) = about.subject {
+            self.adopt_target(base, &Target::Subject(subject));
+        }
+        if let Some(grant) = about.grant
+            && self.top.grant(&grant).is_none()
+            && let Some(grant) = base.grant(&grant)
+        {
+            self.top.adopt_grant(grant.clone());
+        }
+    }
+
+    fn adopt_target(&mut self, base: &State, target: &Target) {
+        match target {
+            Target::Client(id) if self.top.client(id).is_none() => {
+                if let Some(client) = base.client(id) {
+                    self.top.clients.insert(id.clone(), client.unlisted());
+                }
+            }
+            Target::Subject(id) if self.top.subject(id).is_none() => {
+                if let Some(subject) = base.subject(id) {
+                    self.top.subjects.insert(subject.unlisted());
+                }
+            }
+            Target::Key(id) if self.top.key(id).is_none() => {
+                if let Some(key) = base.key(id) {
+                    self.top.keys.insert(id.clone(), key.clone());
+                }
+            }
+            Target::Client(_)
+            | Target::Subject(_)
+            | Target::Key(_)
+            | Target::Token(_)
+            | Target::Grant(_)
+            | Target::All => {}
+        }
+    }
+}

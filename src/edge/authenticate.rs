@@ -1,0 +1,123 @@
+//! Who is asking: client authentication (RFC 6749 section 2.3) and the ledger's own bearer tokens
+//! (RFC 6750) for its administration.
+
+use crate::crypto::digest;
+use crate::domain::client::AuthMethod;
+use crate::domain::command::Command;
+use crate::domain::party::Client;
+use crate::domain::record::Actor;
+use crate::edge::fault::Fault;
+use crate::edge::{Caller, Edge};
+use crate::oauth::credentials::PresentedCredentials;
+use crate::oauth::error::{ErrorCode, ErrorResponse};
+use crate::types::id::ClientId;
+use crate::types::scope::Scope;
+use crate::types::secret::Secret;
+
+/// What a bearer token of the ledger may open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `ledger:admin`: clients, blacklist, keys, erasure.
+    Administrator,
+    /// `ledger:grant`: grants on behalf of resource owners.
+    Login,
+    /// `ledger:audit`: reads everything, changes nothing.
+    Auditor,
+}
+
+impl Role {
+    /// The scope token that opens it.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Self::Administrator => "ledger:admin",
+            Self::Login => "ledger:grant",
+            Self::Auditor => "ledger:audit",
+        }
+    }
+
+    fn actor(self, client: ClientId) -> Actor {
+        match self {
+            Self::Administrator => Actor::Administrator(client),
+            Self::Login => Actor::Login(client),
+            Self::Auditor => Actor::Auditor(client),
+        }
+    }
+}
+
+impl Edge {
+    /// The client that the credentials prove.
+    ///
+    /// # Errors
+    /// [`Fault::Unauthenticated`], the same for an unknown client, a wrong secret and a method that
+    /// the client is not registered for; a known client's failure is recorded.
+    pub fn authenticate(
+        &self,
+        presented: &PresentedCredentials,
+        caller: &Caller,
+    ) -> Result<ClientId, Fault> {
+        let now = self.ledger.now();
+        let failed = Fault::Unauthenticated { basic: presented.used_header() };
+        let (client_id, method, secret) = match presented {
+            PresentedCredentials::Basic { client_id, secret } => {
+                (client_id, AuthMethod::ClientSecretBasic, Some(secret))
+            }
+            PresentedCredentials::Post { client_id, secret } => {
+                (client_id, AuthMethod::ClientSecretPost, Some(secret))
+            }
+            PresentedCredentials::None { client_id } => (client_id, AuthMethod::None, None),
+            PresentedCredentials::Absent | PresentedCredentials::Malformed { .. } => {
+                return Err(failed);
+            }
+        };
+        // The digest is taken before the look-up, so that an unknown client takes as long.
+        let digest = secret.map(|secret| digest::client_secret(secret.expose()));
+        let proven = |client: &Client| {
+            client.metadata.token_endpoint_auth_method == method
+                && digest.as_ref().is_none_or(|digest| client.accepts(digest, now))
+        };
+        let known = self.ledger.state().client(client_id).map(proven);
+        match known {
+            Some(true) => Ok(client_id.clone()),
+            Some(false) => {
+                let (client, method) = (client_id.clone(), method.as_str().to_owned());
+                let actor = Actor::Client(client.clone());
+                let command = Command::FailAuthentication { client, method };
+                // Nobody waits for it: an answer that took longer would tell that it exists.
+                self.ledger.post(self.asked(actor, Some(caller.in_clear()), command));
+                Err(failed)
+            }
+            None => Err(failed),
+        }
+    }
+
+    /// The actor that a bearer token of this ledger stands for, in `role`.
+    ///
+    /// # Errors
+    /// [`Fault::Bearer`] when there is no token, it is not valid now, it is not meant for the
+    /// ledger itself, or it has another scope.
+    pub fn authorize_bearer(&self, bearer: Option<&Secret>, role: Role) -> Result<Actor, Fault> {
+        let needed = || role.scope().parse::<Scope>().ok();
+        let Some(bearer) = bearer else {
+            return Err(Fault::Bearer { error: None, scope: needed() });
+        };
+        let invalid = || {
+            let what = "the access token is unknown, expired, revoked, or not for this server";
+            let error = Some(ErrorResponse::new(ErrorCode::InvalidToken, what));
+            Fault::Bearer { error, scope: None }
+        };
+        let now = self.ledger.now();
+        let state = self.ledger.state();
+        let token = state.token(&digest::access_token(bearer.expose()).short());
+        let token = token.filter(|token| state.is_active(token, now)).ok_or_else(invalid)?;
+        let grant = state.grant_of(token).ok_or_else(invalid)?;
+        if !token.audience.contains(&self.own_resource) {
+            return Err(invalid());
+        }
+        if !token.scope.contains(role.scope()) {
+            let what = "the access token does not have the scope that this needs";
+            let error = Some(ErrorResponse::new(ErrorCode::InsufficientScope, what));
+            return Err(Fault::Bearer { error, scope: needed() });
+        }
+        Ok(role.actor(grant.client.clone()))
+    }
+}

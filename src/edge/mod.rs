@@ -1,0 +1,118 @@
+//! Where bearer secrets stop: requests come in with tokens and secrets, commands go on with
+//! digests and ids. Knows the protocol and the keys; knows nothing of HTTP.
+
+pub mod keyring;
+pub mod fault;
+pub mod authenticate;
+pub mod draft;
+pub mod token;
+pub mod introspect;
+pub mod revoke;
+
+use std::sync::Arc;
+
+use crate::crypto::seal::{origin_tag, seal};
+use crate::domain::command::{Asked, Command};
+use crate::domain::record::{Actor, Origin};
+use crate::edge::fault::Fault;
+use crate::edge::keyring::Keyring;
+use crate::entropy::{Entropy, bytes};
+use crate::ledger::handle::Ledger;
+use crate::ledger::vault::{Person, Vault};
+use crate::ledger::writer::Answer;
+use crate::oauth::issuer::Issuer;
+use crate::types::id::{OriginTag, RequestId};
+use crate::types::resource::Resource;
+
+/// What an origin is sealed for: nothing sealed elsewhere opens in its place.
+pub const ORIGIN_PURPOSE: &[u8] = b"origin";
+/// How many characters of a `User-Agent` are kept.
+const USER_AGENT_CHARS_MAX: usize = 200;
+
+/// Who sent a request, as far as the network tells.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The address, without port.
+    pub address: String,
+    /// The `User-Agent`, cut and without control characters.
+    pub user_agent: String,
+}
+
+impl Caller {
+    /// A caller at `address` that calls itself `user_agent`.
+    pub fn new(address: impl Into<String>, user_agent: &str) -> Self {
+        let kept = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX);
+        Self { address: address.into(), user_agent: kept.collect() }
+    }
+
+    fn in_clear(&self) -> Origin {
+        Origin::Clear { address: self.address.clone(), user_agent: self.user_agent.clone() }
+    }
+
+    fn tag(&self, person: &Person) -> OriginTag {
+        origin_tag(&person.key, &self.address, &self.user_agent)
+    }
+}
+
+/// The bounds that the edge keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeLimits {
+    /// How long an authorization code is accepted, in seconds.
+    pub code_lifetime_s: u64,
+    /// Grants in one page of an answer.
+    pub page_grants_max: usize,
+    /// Records in one page of an answer.
+    pub page_records_max: usize,
+    /// Records that one trail may have before the answer asks for a narrower question.
+    pub trail_records_max: usize,
+}
+
+/// The edge: everything between the parsed request and the ledger.
+pub struct Edge {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The private keys.
+    pub keyring: Keyring,
+    /// Who is behind the pseudonyms.
+    pub vault: Arc<Vault>,
+    /// The issuer identifier.
+    pub issuer: Issuer,
+    /// The issuer as a resource: the audience of tokens for the ledger itself.
+    pub own_resource: Resource,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The bounds.
+    pub limits: EdgeLimits,
+}
+
+impl Edge {
+    /// A command of `actor`, with a fresh request id.
+    fn asked(&self, actor: Actor, origin: Option<Origin>, command: Command) -> Asked {
+        let request = RequestId::from_bytes(bytes(self.entropy.as_ref()));
+        Asked { request, actor, origin, command }
+    }
+
+    /// Where a request about `person` came from: sealed under the person's key.
+    fn sealed_origin(&self, caller: &Caller, person: &Person) -> Result<Origin, Fault> {
+        let clear = serde_json::json!({
+            "address": caller.address, "user_agent": caller.user_agent
+        });
+        let text = clear.to_string();
+        let sealed = seal(&person.key, ORIGIN_PURPOSE, text.as_bytes(), self.entropy.as_ref());
+        sealed.map(Origin::Sealed).map_err(|_| Fault::Broken("an origin cannot be sealed"))
+    }
+
+    async fn submit(&self, asked: Asked) -> Result<Answer, Fault> {
+        Ok(self.ledger.submit(asked).await?)
+    }
+
+    /// Runs what waits for the vault's disk off the asynchronous threads.
+    async fn with_vault<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Vault, &dyn Entropy) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (vault, entropy) = (Arc::clone(&self.vault), Arc::clone(&self.entropy));
+        let task = tokio::task::spawn_blocking(move || run(&vault, entropy.as_ref()));
+        task.await.map_err(|_| Fault::Broken("the vault's task ended early"))
+    }
+}

@@ -1,0 +1,64 @@
+//! Revocation at the client's request (RFC 7009).
+
+use crate::crypto::digest;
+use crate::crypto::presented::Presented;
+use crate::domain::command::{Command, TokenRef};
+use crate::domain::record::Actor;
+use crate::edge::fault::Fault;
+use crate::edge::{Caller, Edge};
+use crate::types::id::{ClientId, GrantId};
+use crate::types::secret::Secret;
+
+impl Edge {
+    /// Revokes `token` for its own client; durable when it returns. A token that is unknown,
+    /// expired or revoked already is fine (RFC 7009 section 2.2).
+    ///
+    /// # Errors
+    /// `unauthorized_client` for another client's token, which stays as it is; unavailable when it
+    /// is not known to be durable: the client must assume that the token still exists.
+    pub async fn revoke(
+        &self,
+        client: &ClientId,
+        token: &Secret,
+        caller: &Caller,
+    ) -> Result<(), Fault> {
+        // The token names its own kind, so a hint has nothing to add.
+        let (reference, grant) = match self.keyring.tokens().parse(token.expose()) {
+            Presented::Refresh(presented) => {
+                (TokenRef::OfGrant(presented.grant), Some(presented.grant))
+            }
+            Presented::Code(presented) => {
+                (TokenRef::OfGrant(presented.grant), Some(presented.grant))
+            }
+            Presented::Access(_) | Presented::Unknown => {
+                let digest = digest::access_token(token.expose());
+                let state = self.ledger.state();
+                let kept = state.token(&digest.short());
+                let grant = kept.and_then(|kept| state.grant_of(kept)).map(|grant| grant.id);
+                (TokenRef::Access(digest), grant)
+            }
+        };
+        let Some(grant) = grant else { return Ok(()) };
+        let origin = self.origin_of_grant(&grant, caller)?;
+        let command = Command::RevokeToken { client: client.clone(), token: reference };
+        let asked = self.asked(Actor::Client(client.clone()), origin, command);
+        self.submit(asked).await?.outcome?;
+        Ok(())
+    }
+
+    /// Where a request about a grant came from: sealed where a resource owner gave it.
+    pub(super) fn origin_of_grant(
+        &self,
+        grant: &GrantId,
+        caller: &Caller,
+    ) -> Result<Option<crate::domain::record::Origin>, Fault> {
+        let subject = self.ledger.state().grant(grant).map(|grant| grant.subject);
+        match subject {
+            Some(Some(subject)) => match self.vault.person(&subject)? {
+                Some(person) => Ok(Some(self.sealed_origin(caller, &person)?)),
+                None => Ok(None),
+            },
+            Some(None) | None => Ok(Some(caller.in_clear())),
+        }
+    }
+}

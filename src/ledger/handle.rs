@@ -1,0 +1,298 @@
+//! How the asynchronous side reaches the writer: a bounded queue in, one answer out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::domain::command::Asked;
+use crate::domain::state::State;
+use crate::ledger::replay::LogError;
+use crate::ledger::writer::{Answer, Writer};
+use crate::log::store::Store;
+use crate::types::time::Timestamp;
+
+/// Why a command has no answer. Whether it took effect is not known; asking again is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full: try again in a moment.
+    #[error("the ledger has more to do than it can; try again in a moment")]
+    Overloaded,
+    /// The writer stopped, because a write failed or the process is stopping.
+    #[error("the ledger has stopped writing; an operator must look at it")]
+    Stopped,
+    /// The answer took longer than the configured time.
+    #[error("the ledger did not answer in time; try again in a moment")]
+    TimedOut,
+}
+
+/// The bounds of queue and batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Commands that may wait.
+    pub queue_commands_max: usize,
+    /// Commands that become durable together.
+    pub batch_commands_max: usize,
+    /// Grants and clients whose refusals are counted together.
+    pub coalesce_keys_max: usize,
+    /// How long an answer may take, in milliseconds.
+    pub submit_timeout_ms: u64,
+}
+
+struct Pending {
+    asked: Asked,
+    reply: oneshot::Sender<Answer>,
+}
+
+enum Message {
+    Command(Pending),
+    Stop,
+}
+
+/// What the writer did, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Batches made durable.
+    pub batches: AtomicU64,
+    /// Commands answered.
+    pub commands: AtomicU64,
+    /// Commands turned away because the queue was full.
+    pub overloaded: AtomicU64,
+}
+
+struct Shared {
+    queue: Sender<Message>,
+    state: Arc<RwLock<State>>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    stopped: AtomicBool,
+    failure: Mutex<Option<LogError>>,
+    counters: Counters,
+    /// Told when the writer ends, whatever the reason.
+    ended: tokio::sync::watch::Sender<bool>,
+}
+
+/// The ledger as everything but the writer sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Ledger {
+    /// Starts the writer on `store`, whose fold is `state`.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        store: Arc<dyn Store>,
+        state: State,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> std::io::Result<Self> {
+        let (queue, commands) = bounded(limits.queue_commands_max);
+        let state = Arc::new(RwLock::new(state));
+        let writer = Writer::new(
+            Arc::clone(&store),
+            Arc::clone(&state),
+            Arc::clone(&clock),
+            limits.coalesce_keys_max,
+        );
+        let shared = Arc::new(Shared {
+            queue,
+            state,
+            store,
+            clock,
+            limits,
+            stopped: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            counters: Counters::default(),
+            ended: tokio::sync::watch::Sender::new(false),
+        });
+        let run = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".to_owned())
+            .spawn(move || run_writer(&run, writer, &commands))?;
+        Ok(Self { shared, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    /// What is valid now. Hold it briefly: the writer waits for it.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.shared.state.read()
+    }
+
+    /// The log, for reading.
+    pub fn store(&self) -> &dyn Store {
+        self.shared.store.as_ref()
+    }
+
+    /// The time by which everything is judged: the wall clock, but never before the newest record.
+    pub fn now(&self) -> Timestamp {
+        let now = self.shared.clock.now();
+        self.state().head().map_or(now, |head| head.at.max(now))
+    }
+
+    /// Asks for a command and waits until what follows from it is durable.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: nothing is known to have happened. The caller answers 503, and its client
+    /// may ask again.
+    pub async fn submit(&self, asked: Asked) -> Result<Answer, SubmitError> {
+        if self.has_stopped() {
+            return Err(SubmitError::Stopped);
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.shared.queue.try_send(Message::Command(Pending { asked, reply })) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.shared.counters.overloaded.fetch_add(1, Ordering::Relaxed);
+                return Err(SubmitError::Overloaded);
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(SubmitError::Stopped),
+        }
+        let timeout = Duration::from_millis(self.shared.limits.submit_timeout_ms);
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(SubmitError::Stopped),
+            Err(_) => Err(SubmitError::TimedOut),
+        }
+    }
+
+    /// Asks for a command whose answer nobody waits for; it is dropped where the queue is full.
+    pub fn post(&self, asked: Asked) {
+        let (reply, _) = oneshot::channel();
+        if self.shared.queue.try_send(Message::Command(Pending { asked, reply })).is_err() {
+            self.shared.counters.overloaded.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing is written any more.
+    pub fn has_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the writer has ended.
+    pub async fn ended(&self) {
+        let mut ended = self.shared.ended.subscribe();
+        // An error means that the sender is gone: ended all the more.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// What the writer did so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// How many commands wait.
+    pub fn queued(&self) -> usize {
+        self.shared.queue.len()
+    }
+
+    /// Stops the writer once it has answered what waits. Blocks; call it off the async threads.
+    ///
+    /// # Errors
+    /// The [`LogError`] that stopped the writer before, if one did.
+    pub fn stop(&self) -> Result<(), LogError> {
+        let _ = self.shared.queue.send(Message::Stop);
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer panicked; what it had answered is durable");
+        }
+        match self.shared.failure.lock().take() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Marks the ledger stopped however the writer ends, a panic included.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::SeqCst);
+        self.0.ended.send_replace(true);
+    }
+}
+
+fn run_writer(shared: &Shared, mut writer: Writer, commands: &Receiver<Message>) {
+    let _ending = Ending(shared);
+    if let Err(failure) = serve(shared, &mut writer, commands) {
+        tracing::error!(
+            error = %failure,
+            "a write failed: nothing more is written. Look at disk and logs, then restart"
+        );
+        shared.stopped.store(true, Ordering::SeqCst);
+        *shared.failure.lock() = Some(failure);
+        // Dropping the waiting commands answers each of them with `Stopped`.
+    }
+}
+
+fn serve(
+    shared: &Shared,
+    writer: &mut Writer,
+    commands: &Receiver<Message>,
+) -> Result<(), LogError> {
+    let mut batch: Vec<Pending> = Vec::with_capacity(shared.limits.batch_commands_max);
+    loop {
+        let mut stops = false;
+        match next(writer, commands) {
+            Next::Command(first) => batch.push(first),
+            Next::Quiet => writer.flush_counts(false)?,
+            Next::Stop => stops = true,
+        }
+        // What gathered while the last batch was made durable becomes the next one.
+        while !stops && batch.len() < shared.limits.batch_commands_max {
+            match commands.try_recv() {
+                Ok(Message::Command(pending)) => batch.push(pending),
+                Ok(Message::Stop) => stops = true,
+                Err(_) => break,
+            }
+        }
+        if !batch.is_empty() {
+            let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
+            shared.counters.batches.fetch_add(1, Ordering::Relaxed);
+            shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);
+            for (pending, answer) in batch.drain(..).zip(answers) {
+                // A waiter that gave up misses its answer; the client will ask again.
+                let _ = pending.reply.send(answer);
+            }
+        }
+        if stops {
+            return writer.flush_counts(true);
+        }
+    }
+}
+
+enum Next {
+    Command(Pending),
+    Quiet,
+    Stop,
+}
+
+fn next(writer: &Writer, commands: &Receiver<Message>) -> Next {
+    let message = if writer.has_counts() {
+        match commands.recv_timeout(Duration::from_secs(1)) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => return Next::Quiet,
+            Err(RecvTimeoutError::Disconnected) => return Next::Stop,
+        }
+    } else {
+        match commands.recv() {
+            Ok(message) => message,
+            Err(_) => return Next::Stop,
+        }
+    };
+    match message {
+        Message::Command(pending) => Next::Command(pending),
+        Message::Stop => Next::Stop,
+    }
+}

@@ -1,0 +1,8 @@
+//! The writer, and how the rest of the program reaches it. One thread decides and appends;
+//! everything else reads.
+
+pub mod handle;
+pub mod writer;
+pub mod coalesce;
+pub mod replay;
+pub mod vault;

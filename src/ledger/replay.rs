@@ -1,0 +1,145 @@
+//! Reading the log back: verify the links, decode, fold. The same path serves start-up, the
+//! auditor's past and the offline verification. Never writes, never repairs.
+
+use crate::domain::record::{About, Back, NotARecord, Record};
+use crate::domain::state::State;
+use crate::log::leaf::leaf_hash;
+use crate::log::store::{Store, StoreError, records_from};
+use crate::types::digest::LeafHash;
+use crate::types::id::Seq;
+use crate::types::time::Timestamp;
+
+/// What is wrong with a record.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(#[from] NotARecord),
+    /// It says that it is another one.
+    #[error("it says it is record {says}: one was left out, added or moved")]
+    OutOfOrder {
+        /// The `seq` member.
+        says: Seq,
+    },
+    /// Its `prev` is not the leaf hash of the record before.
+    #[error(
+        "its prev is not the hash of the record before: that one was altered, or this one was \
+         put in its place"
+    )]
+    Unchained,
+    /// Its time lies before that of the record before.
+    #[error("its time {at} lies before that of the record before ({before})")]
+    BackInTime {
+        /// Its time.
+        at: Timestamp,
+        /// The time of the record before.
+        before: Timestamp,
+    },
+    /// Its back links do not name the newest records of its trails.
+    #[error("its back links are {says:?}, but the newest records of its trails are {known:?}")]
+    BackLinks {
+        /// What it says.
+        says: Back,
+        /// What the log says.
+        known: Back,
+    },
+}
+
+/// Why the log could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The store below failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record is not what it must be.
+    #[error("record {seq} is broken: {what}. Leave the directory as it is and restore a backup")]
+    Broken {
+        /// Which record.
+        seq: Seq,
+        /// In which way.
+        what: Broken,
+    },
+}
+
+/// A record with its hash.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// The record.
+    pub record: Record,
+    /// Its leaf hash.
+    pub leaf: LeafHash,
+}
+
+/// Reads a record's bytes and checks them against all that came before it.
+///
+/// # Errors
+/// [`LogError::Broken`] names the record and what is wrong with it.
+pub fn verify_next(state: &State, bytes: &[u8]) -> Result<Verified, LogError> {
+    let seq = state.next_seq();
+    check_next(state, bytes).map_err(|what| LogError::Broken { seq, what })
+}
+
+fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
+    let record = Record::decode(bytes)?;
+    let head = state.head();
+    if record.seq != state.next_seq() {
+        return Err(Broken::OutOfOrder { says: record.seq });
+    }
+    if record.prev != head.map(|head| head.leaf) {
+        return Err(Broken::Unchained);
+    }
+    if let Some(before) = head.map(|head| head.at).filter(|before| record.at < *before) {
+        return Err(Broken::BackInTime { at: record.at, before });
+    }
+    let known = back(state, &record.about);
+    if record.back != known {
+        return Err(Broken::BackLinks { says: record.back, known });
+    }
+    Ok(Verified { leaf: leaf_hash(bytes), record })
+}
+
+/// The newest record of each trail that `about` names.
+pub fn back(state: &State, about: &About) -> Back {
+    Back {
+        grant: about.grant.and_then(|id| state.grant(&id)).map(|grant| grant.head),
+        subject: about.subject.and_then(|id| state.subject(&id)).map(|subject| subject.head),
+        client: about.client.as_ref().and_then(|id| state.client(id)).map(|client| client.head),
+    }
+}
+
+/// Folds the whole log into a fresh projection, telling `progress` each record's position.
+///
+/// # Errors
+/// [`LogError`] when a record is missing or not what it must be: the log is left as it is, and the
+/// caller must not serve it.
+pub fn replay(store: &dyn Store, mut progress: impl FnMut(Seq)) -> Result<State, LogError> {
+    let mut state = State::default();
+    for block in records_from(store, Seq(0)) {
+        for (seq, bytes) in block?.iter() {
+            let next = verify_next(&state, bytes)?;
+            state.apply(&next.record, next.leaf);
+            progress(seq);
+        }
+    }
+    Ok(state)
+}
+
+/// The exact bytes of one record.
+///
+/// # Errors
+/// [`LogError::Store`] when it cannot be read.
+pub fn bytes_of(store: &dyn Store, seq: Seq) -> Result<Option<Vec<u8>>, LogError> {
+    let block = store.block(seq)?;
+    Ok(block.and_then(|block| block.record(seq).map(<[u8]>::to_vec)))
+}
+
+/// One record of the log, decoded.
+///
+/// # Errors
+/// [`LogError`] when it cannot be read, or is no record.
+pub fn record_of(store: &dyn Store, seq: Seq) -> Result<Option<Verified>, LogError> {
+    let Some(bytes) = bytes_of(store, seq)? else { return Ok(None) };
+    let broken = |what: NotARecord| LogError::Broken { seq, what: what.into() };
+    let record = Record::decode(&bytes).map_err(broken)?;
+    Ok(Some(Verified { leaf: leaf_hash(&bytes), record }))
+}

@@ -1,0 +1,181 @@
+//! The only mutable store: who is behind a pseudonym, and the key that opens what is sealed for
+//! them. A row is durable before the first record that needs it; erasing it is forgetting.
+
+use parking_lot::{Mutex, RwLock};
+use zeroize::Zeroizing;
+
+use crate::crypto::seal::{
+    SealBroken, Sealed, SubjectKey, TooLongToSeal, open, seal, subject_lookup,
+};
+use crate::entropy::{Entropy, bytes};
+use crate::log::store::StoreError;
+use crate::types::id::SubjectId;
+
+/// What a `sub` is sealed for: nothing sealed elsewhere opens in its place.
+pub const SUB_PURPOSE: &[u8] = b"sub";
+
+/// Rows on a disk of their own.
+pub trait Rows: Send + Sync {
+    /// The value at `key`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn row(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError>;
+    /// Puts the rows in, all or none; `Ok` means durable.
+    ///
+    /// # Errors
+    /// Whether the rows are there is not known then; the caller refuses.
+    fn put(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StoreError>;
+    /// Takes the rows out; `Ok` means durable.
+    ///
+    /// # Errors
+    /// Whether the rows are gone is not known then; the caller tries again after a restart.
+    fn remove(&self, keys: &[&[u8]]) -> Result<(), StoreError>;
+    /// Writes all rows into a fresh database and destroys the old one with every byte it kept.
+    ///
+    /// # Errors
+    /// The rows are still there, and so may be bytes of removed ones; the caller tries again.
+    fn rewrite(&self) -> Result<(), StoreError>;
+}
+
+/// A resource owner as the edge knows it.
+pub struct Person {
+    /// The pseudonym.
+    pub subject: SubjectId,
+    /// The key that seals and opens.
+    pub key: SubjectKey,
+    /// The `sub`, sealed under the key.
+    pub sub: Sealed,
+}
+
+/// Why the vault could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The store below failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row is not what it must be.
+    #[error("the vault's row of {0} is damaged: restore the vault from its own backup")]
+    Damaged(SubjectId),
+    /// What was to be sealed is too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLongToSeal),
+    /// What was sealed does not open.
+    #[error(transparent)]
+    Broken(#[from] SealBroken),
+}
+
+/// Pseudonyms and keys. Many read, one at a time registers or erases.
+pub struct Vault {
+    rows: Box<dyn Rows>,
+    key: Zeroizing<[u8; 32]>,
+    registering: Mutex<()>,
+    /// Held for writing while the database is exchanged.
+    exchanging: RwLock<()>,
+}
+
+const KEY_BYTES: usize = 32;
+
+impl Vault {
+    /// A vault over `rows`, whose look-ups are keyed with `key`.
+    pub fn new(rows: Box<dyn Rows>, key: Zeroizing<[u8; 32]>) -> Self {
+        Self { rows, key, registering: Mutex::new(()), exchanging: RwLock::new(()) }
+    }
+
+    /// The person of this `sub`, if it was seen before and not erased.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be read.
+    pub fn find(&self, sub: &str) -> Result<Option<Person>, VaultError> {
+        let lookup = subject_lookup(&self.key, sub);
+        let _shared = self.exchanging.read();
+        let Some(subject) = self.rows.row(&lookup)? else { return Ok(None) };
+        let subject = <[u8; 16]>::try_from(subject.as_slice()).map(SubjectId::from_bytes);
+        match subject {
+            Ok(subject) => self.read(&subject),
+            Err(_) => Err(VaultError::Damaged(SubjectId::from_bytes([0; 16]))),
+        }
+    }
+
+    /// The person of this `sub`, registered now if it was not before; durable when it returns.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be read or written: nothing that needs the row may be
+    /// recorded.
+    pub fn ensure(&self, sub: &str, entropy: &dyn Entropy) -> Result<Person, VaultError> {
+        if let Some(person) = self.find(sub)? {
+            return Ok(person);
+        }
+        let _one = self.registering.lock();
+        if let Some(person) = self.find(sub)? {
+            return Ok(person);
+        }
+        let subject = SubjectId::from_bytes(bytes(entropy));
+        let key = SubjectKey::generate(entropy);
+        let sealed = seal(&key, SUB_PURPOSE, sub.as_bytes(), entropy)?;
+        let lookup = subject_lookup(&self.key, sub);
+        let mut row = Zeroizing::new(Vec::with_capacity(KEY_BYTES * 2 + sealed.as_str().len()));
+        row.extend_from_slice(key.as_bytes());
+        row.extend_from_slice(&lookup);
+        row.extend_from_slice(sealed.as_str().as_bytes());
+        let _shared = self.exchanging.read();
+        self.rows.put(&[(&lookup, subject.as_bytes()), (subject.as_bytes(), &row)])?;
+        Ok(Person { subject, key, sub: sealed })
+    }
+
+    /// The person behind a pseudonym, unless erased.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be read.
+    pub fn person(&self, subject: &SubjectId) -> Result<Option<Person>, VaultError> {
+        let _shared = self.exchanging.read();
+        self.read(subject)
+    }
+
+    fn read(&self, subject: &SubjectId) -> Result<Option<Person>, VaultError> {
+        let Some(row) = self.rows.row(subject.as_bytes())? else { return Ok(None) };
+        let damaged = || VaultError::Damaged(*subject);
+        let (key, rest) = row.split_first_chunk::<KEY_BYTES>().ok_or_else(damaged)?;
+        let (_, sealed) = rest.split_first_chunk::<KEY_BYTES>().ok_or_else(damaged)?;
+        let sealed = std::str::from_utf8(sealed).map_err(|_| damaged())?;
+        let sub = sealed.parse().map_err(|_| damaged())?;
+        Ok(Some(Person { subject: *subject, key: SubjectKey::from_bytes(key), sub }))
+    }
+
+    /// Forgets a person: takes the rows out. The bytes may stand in the database's files until
+    /// [`Vault::rewrite`].
+    ///
+    /// # Errors
+    /// [`VaultError`] when it is not known whether the rows are gone.
+    pub fn erase(&self, subject: &SubjectId) -> Result<bool, VaultError> {
+        let _one = self.registering.lock();
+        let _shared = self.exchanging.read();
+        let Some(row) = self.rows.row(subject.as_bytes())? else { return Ok(false) };
+        let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(*subject))?;
+        self.rows.remove(&[lookup, subject.as_bytes()])?;
+        Ok(true)
+    }
+
+    /// Writes the vault into a fresh database and destroys the old one: what was erased stands in
+    /// no file any more. Registrations wait meanwhile.
+    ///
+    /// # Errors
+    /// [`VaultError`]: the old database is still in use; try again.
+    pub fn rewrite(&self) -> Result<(), VaultError> {
+        let _one = self.registering.lock();
+        let _alone = self.exchanging.write();
+        Ok(self.rows.rewrite()?)
+    }
+}
+
+impl Person {
+    /// The `sub` in clear.
+    ///
+    /// # Errors
+    /// [`SealBroken`] when the row is not intact.
+    pub fn sub(&self) -> Result<Zeroizing<String>, SealBroken> {
+        let opened = open(&self.key, SUB_PURPOSE, &self.sub)?;
+        let text = std::str::from_utf8(&opened).map_err(|_| SealBroken)?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+}

@@ -1,0 +1,181 @@
+//! The one thread that decides and appends. Durable before visible, visible before acknowledged;
+//! after a failed append it stops, and only a restart (a replay) goes on. Never retries a disk.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::domain::command::Asked;
+use crate::domain::decide::{Decision, Granted, decide};
+use crate::domain::record::{Back, Record};
+use crate::domain::refusal::Refusal;
+use crate::domain::state::{Head, State};
+use crate::domain::view::{Overlay, View};
+use crate::ledger::coalesce::{Caused, Coalescer};
+use crate::ledger::replay::LogError;
+use crate::log::leaf::leaf_hash;
+use crate::log::store::Store;
+use crate::types::digest::LeafHash;
+use crate::types::id::Seq;
+use crate::types::time::Timestamp;
+
+/// What the ledger answers to a command, once it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// What was granted, or which rule said no.
+    pub outcome: Result<Granted, Refusal>,
+    /// The last record of the command; none where nothing happened.
+    pub seq: Option<Seq>,
+    /// The time of the command.
+    pub at: Timestamp,
+}
+
+/// Decides and appends; see the module.
+pub struct Writer {
+    store: Arc<dyn Store>,
+    state: Arc<RwLock<State>>,
+    clock: Arc<dyn Clock>,
+    overlay: Overlay,
+    coalescer: Coalescer,
+    batch: Batch,
+}
+
+/// The records of one batch: durable together.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<Vec<u8>>,
+    records: Vec<(Record, LeafHash)>,
+}
+
+impl Writer {
+    /// A writer that goes on where `state`, the fold of all of `store`, ends.
+    pub fn new(
+        store: Arc<dyn Store>,
+        state: Arc<RwLock<State>>,
+        clock: Arc<dyn Clock>,
+        coalesce_keys_max: usize,
+    ) -> Self {
+        let coalescer = Coalescer::new(coalesce_keys_max);
+        let (overlay, batch) = (Overlay::default(), Batch::default());
+        Self { store, state, clock, overlay, coalescer, batch }
+    }
+
+    /// Decides the commands in turn, makes all that follows durable and visible, and answers each.
+    ///
+    /// # Errors
+    /// [`LogError`] when the append failed: nothing was acknowledged, it is not known what is on
+    /// the disk, and the caller must stop.
+    pub fn commit<'a>(
+        &mut self,
+        commands: impl Iterator<Item = &'a Asked>,
+    ) -> Result<Vec<Answer>, LogError> {
+        let state = Arc::clone(&self.state);
+        let base = state.read();
+        let at = self.begin(&base);
+        let mut answers = Vec::new();
+        for asked in commands {
+            answers.push(self.take(&base, at, asked));
+        }
+        for caused in self.coalescer.due(at, false) {
+            self.record(&base, at, caused);
+        }
+        drop(base);
+        self.finish()?;
+        Ok(answers)
+    }
+
+    /// Records the refusals that were only counted so far.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn flush_counts(&mut self, closes: bool) -> Result<(), LogError> {
+        let state = Arc::clone(&self.state);
+        let base = state.read();
+        let at = self.begin(&base);
+        for caused in self.coalescer.due(at, closes) {
+            self.record(&base, at, caused);
+        }
+        drop(base);
+        self.finish()
+    }
+
+    /// Whether refusals were counted that have no record yet.
+    pub fn has_counts(&self) -> bool {
+        self.coalescer.has_waiting()
+    }
+
+    /// One reading of the clock per batch; the log's time never goes back.
+    fn begin(&mut self, base: &State) -> Timestamp {
+        self.overlay.restart(base);
+        self.batch.bytes.clear();
+        self.batch.records.clear();
+        let now = self.clock.now();
+        base.head().map_or(now, |head| head.at.max(now))
+    }
+
+    fn take(&mut self, base: &State, at: Timestamp, asked: &Asked) -> Answer {
+        let Decision { facts, mut outcome } = decide(&self.overlay.view(base), at, asked);
+        let mut seq = None;
+        for fact in facts {
+            let (request, actor) = (asked.request, asked.actor.clone());
+            let caused = Caused { fact, request, actor, origin: asked.origin.clone() };
+            let Some(caused) = self.coalescer.offer(at, caused) else { continue };
+            match self.record(base, at, caused) {
+                Some(recorded) => seq = Some(recorded),
+                None => outcome = Err(Refusal::TooLarge),
+            }
+        }
+        Answer { outcome, seq, at }
+    }
+
+    /// Makes a fact a record of this batch, visible to the commands after it.
+    fn record(&mut self, base: &State, at: Timestamp, caused: Caused) -> Option<Seq> {
+        let view = self.overlay.view(base);
+        let head = self.head(base);
+        let about = caused.fact.about;
+        let record = Record {
+            seq: view.next_seq(),
+            at,
+            back: back(&view, &about),
+            about,
+            request: caused.request,
+            actor: caused.actor,
+            origin: caused.origin,
+            prev: head.map(|head| head.leaf),
+            event: caused.fact.event,
+        };
+        let bytes = record.encode().ok()?;
+        let (seq, leaf) = (record.seq, leaf_hash(&bytes));
+        self.overlay.apply(base, &record, leaf);
+        self.batch.bytes.push(bytes);
+        self.batch.records.push((record, leaf));
+        Some(seq)
+    }
+
+    fn head(&self, base: &State) -> Option<Head> {
+        match self.batch.records.last() {
+            Some((record, leaf)) => Some(Head { seq: record.seq, at: record.at, leaf: *leaf }),
+            None => base.head(),
+        }
+    }
+
+    /// The commit point: after `append` the batch is durable, after the loop it is visible.
+    fn finish(&mut self) -> Result<(), LogError> {
+        let Some((first, _)) = self.batch.records.first() else { return Ok(()) };
+        self.store.append(first.seq, &self.batch.bytes)?;
+        let mut state = self.state.write();
+        for (record, leaf) in &self.batch.records {
+            state.apply(record, *leaf);
+        }
+        Ok(())
+    }
+}
+
+fn back(view: &View<'_>, about: &crate::domain::record::About) -> Back {
+    Back {
+        grant: about.grant.and_then(|id| view.grant(&id)).map(|grant| grant.head),
+        subject: about.subject.and_then(|id| view.subject(&id)).map(|subject| subject.head),
+        client: about.client.as_ref().and_then(|id| view.client(id)).map(|client| client.head),
+    }
+}
