@@ -1,1 +1,4 @@
 //! The one test binary: a file per concern.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod guard;
