@@ -38,7 +38,7 @@ pub(super) enum NotAKeySet {
 /// What a set holds for the header of a token.
 pub(super) enum Found {
     Key(Arc<VerificationKey>),
-    /// The key is there but is not for this algorithm, or none was named and several could be meant.
+    /// The key is not for this algorithm, or none was named and there is a choice.
     Mismatch,
     /// No key has this identifier.
     Unknown,
@@ -146,7 +146,7 @@ impl VerificationKey {
             }
             _ => return None,
         };
-        // A key is for one algorithm only; what it says of itself must agree (RFC 8725 section 3.1).
+        // A key is for one algorithm; what it says of itself must agree (RFC 8725 section 3.1).
         if raw.alg.is_some_and(|alg| alg != algorithm.as_str()) {
             return None;
         }

@@ -4,14 +4,14 @@
 //! A [`Guard`] is made once and cloned into each worker; the clones share keys and cache. It checks
 //! tokens in one of two ways:
 //!
-//! - [`Guard::by_jwks`] checks JWT access tokens (RFC 9068) offline, by the issuer's published keys.
-//!   It is fast, and does not see a revocation before the token expires.
+//! - [`Guard::by_jwks`] checks JWT access tokens (RFC 9068) offline, by the issuer's published
+//!   keys. It is fast, and does not see a revocation before the token expires.
 //! - [`Guard::by_introspection`] asks the issuer about each token (RFC 7662), of whatever format.
 //!   It sees a revocation at once, and needs the issuer to answer.
 //!
-//! Wrap a scope or a resource in a guard; name the scope that it needs there, or ask for more inside
-//! of a handler with [`AccessToken::require`](access::AccessToken::require). The token is taken from
-//! the `Authorization` header alone: what stands in a query string or in a body is not looked at.
+//! Wrap a scope or a resource in a guard; name the scope that it needs there, or ask for more in a
+//! handler with [`AccessToken::require`](access::AccessToken::require). The token is taken from the
+//! `Authorization` header alone: what stands in a query string or in a body is not looked at.
 //!
 //! | the request has | it is answered |
 //! |---|---|
@@ -43,8 +43,8 @@
 //!
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let options =
-//!         GuardOptions::new("https://tokens.example.com", "https://api.example.com/photos".parse()?);
+//!     let resource = "https://api.example.com/photos".parse()?;
+//!     let options = GuardOptions::new("https://tokens.example.com", resource);
 //!     let clock = Arc::new(SystemClock);
 //!
 //!     // Most routes can live with a revoked token until it expires, a few minutes later.

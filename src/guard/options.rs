@@ -53,8 +53,8 @@ pub struct IntrospectionOptions {
     pub client_id: ClientId,
     /// That client's secret, sent by `client_secret_basic`.
     pub client_secret: Secret,
-    /// For how long an answer may be used again, in seconds; a revocation may go unseen for as long.
-    /// Default 0: each request asks.
+    /// For how long an answer may be used again, in seconds; a revocation may go unseen for as
+    /// long. Default 0: each request asks.
     pub cache_s_max: u32,
     /// How many answers are kept. Default 10,000.
     pub cache_entries_max: usize,
