@@ -3,4 +3,6 @@
 pub mod types;
 pub mod clock;
 pub mod entropy;
+pub mod config;
+pub mod telemetry;
 pub mod guard;
