@@ -9,3 +9,6 @@ pub mod log;
 pub mod ledger;
 pub mod oauth;
 pub mod edge;
+pub mod config;
+pub mod telemetry;
+pub mod guard;

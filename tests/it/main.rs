@@ -4,3 +4,5 @@
 mod evidence_parsers;
 mod merkle;
 mod vectors;
+mod config;
+mod guard;

@@ -1,0 +1,217 @@
+//! Every setting, in one table: from it come what a file may say, what the service gets, the ranges
+//! and the reference. A setting is added here and nowhere else.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::ConfigFault;
+use super::value::{ListenAddress, LogFormat, LogLevel};
+
+/// One setting, for the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name: the TOML key; after `--` with dashes the flag; in capitals after `TOKEN_LEDGER_`
+    /// the environment variable.
+    pub key: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// What a setting may be, and what it is unless set.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A text.
+    Text {
+        /// Unless set.
+        default: &'static str,
+        /// In words.
+        range: &'static str,
+    },
+    /// A whole number; both ends may be taken.
+    Number {
+        /// Unless set.
+        default: u64,
+        /// The smallest.
+        least: u64,
+        /// The greatest.
+        greatest: u64,
+    },
+}
+
+macro_rules! settings {
+    (
+        texts { $(
+            $text:ident: $text_type:ty = $text_default:literal, $range:literal,
+            $text_meaning:literal;
+        )* }
+        numbers { $(
+            $number:ident: $type:ty = $default:literal, $least:literal..=$greatest:literal,
+            $meaning:literal;
+        )* }
+    ) => {
+        /// What the sources say together, before anything was checked but its type.
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct RawConfig {
+            $(#[doc = $text_meaning] pub $text: String,)*
+            $(#[doc = $meaning] pub $number: u64,)*
+        }
+
+        /// The configuration of the service: every value is in its range.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Config {
+            $(#[doc = $text_meaning] pub $text: $text_type,)*
+            $(#[doc = $meaning] pub $number: $type,)*
+        }
+
+        /// Every setting, in the order of the reference.
+        pub const SETTINGS: &[Setting] = &[
+            $(Setting {
+                key: stringify!($text),
+                kind: Kind::Text { default: $text_default, range: $range },
+                meaning: $text_meaning,
+            },)*
+            $(Setting {
+                key: stringify!($number),
+                kind: Kind::Number { default: $default, least: $least, greatest: $greatest },
+                meaning: $meaning,
+            },)*
+        ];
+
+        impl Default for RawConfig {
+            fn default() -> Self {
+                Self {
+                    $($text: $text_default.to_owned(),)*
+                    $($number: $default,)*
+                }
+            }
+        }
+
+        impl TryFrom<RawConfig> for Config {
+            type Error = ConfigFault;
+
+            fn try_from(raw: RawConfig) -> Result<Self, ConfigFault> {
+                let config = Self {
+                    $($text: text(stringify!($text), &raw.$text, $range)?,)*
+                    $($number: number(stringify!($number), raw.$number, $least..=$greatest)?,)*
+                };
+                config.check()
+            }
+        }
+    };
+}
+
+settings! {
+    texts {
+        listen: ListenAddress = "127.0.0.1:8080", "HOST:PORT",
+            "Where clients reach the service; port 0 lets the system choose.";
+        admin_listen: ListenAddress = "127.0.0.1:8081", "HOST:PORT",
+            "Where administrators and auditors reach it.";
+        log_format: LogFormat = "text", "text, json",
+            "How log lines on standard error look.";
+        log_level: LogLevel = "info", "error, warn, info, debug, trace",
+            "The least severe log lines that are written.";
+    }
+    numbers {
+        workers: usize = 0, 0..=1024,
+            "Threads that serve HTTP; 0 is one for each core.";
+        connections_max: usize = 10240, 1..=1000000,
+            "Connections that are open at once, for each worker; more wait to be accepted.";
+        backlog_connections_max: u32 = 2048, 1..=65535,
+            "Connections that wait to be accepted; more are refused by the system.";
+        client_request_timeout_ms: u64 = 5000, 100..=600000,
+            "How long a client may take to send the head of a request.";
+        keep_alive_s: u32 = 75, 0..=3600,
+            "How long an idle connection is kept; 0 closes it after each answer.";
+        shutdown_timeout_s: u32 = 30, 1..=600,
+            "How long requests in flight may take once the service stops.";
+        body_bytes_max: usize = 16384, 4096..=1048576,
+            "The longest request body.";
+        queue_commands_max: usize = 4096, 1..=1048576,
+            "Commands that wait for the writer; more are answered 503.";
+        batch_commands_max: usize = 256, 1..=4096,
+            "Commands that one write to the disk makes durable.";
+        batch_bytes_max: usize = 1048576, 65536..=67108864,
+            "Bytes of records in one write to the disk.";
+        submit_timeout_ms: u64 = 10000, 100..=600000,
+            "How long a request waits for its command to be durable before it is answered 503.";
+        sled_cache_bytes_max: u64 = 67108864, 1048576..=1099511627776,
+            "The cache of the storage engine.";
+        recovery_copy_bytes_max: u64 = 1073741824, 0..=17592186044416,
+            "Up to this size a ledger that was not closed is copied before it is opened, where the \
+             file system cannot share its blocks.";
+        code_lifetime_s: u32 = 60, 1..=600,
+            "How long an authorization code may be exchanged.";
+        page_records_max: usize = 1000, 1..=10000,
+            "Records in one page of an audit answer.";
+        page_grants_max: usize = 1000, 1..=10000,
+            "Grants in one page of a list.";
+        trail_records_max: usize = 100000, 1..=10000000,
+            "Records in one trail.";
+        audit_scans_max: usize = 2, 1..=64,
+            "Audit questions that scan the log at once; more are answered 503.";
+        coalesce_keys_max: usize = 65536, 1..=16777216,
+            "Grants and clients whose refusals are counted together instead of one by one.";
+        vault_rewrite_s_max: u32 = 3600, 1..=604800,
+            "How long after an erasure the subject's key may still stand in a file of the vault.";
+        clock_step_warn_ms: u64 = 5000, 1..=3600000,
+            "From which step back of the system's clock on a warning is logged.";
+    }
+}
+
+impl Setting {
+    /// The setting of this name.
+    pub fn named(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// What it may be, in words.
+    pub fn range(&self) -> String {
+        match self.kind {
+            Kind::Text { range, .. } => range.to_owned(),
+            Kind::Number { least, greatest, .. } => format!("{least} to {greatest}"),
+        }
+    }
+
+    /// What it is unless set.
+    pub fn default_text(&self) -> String {
+        match self.kind {
+            Kind::Text { default, .. } => default.to_owned(),
+            Kind::Number { default, .. } => default.to_string(),
+        }
+    }
+}
+
+/// The reference as a Markdown table: key, default, range, meaning.
+pub fn reference() -> String {
+    let mut table = String::from("| key | default | range | meaning |\n|---|---|---|---|\n");
+    for setting in SETTINGS {
+        let (default, range) = (setting.default_text(), setting.range());
+        let Setting { key, meaning, .. } = setting;
+        table.push_str(&format!("| `{key}` | `{default}` | {range} | {meaning} |\n"));
+    }
+    table
+}
+
+fn text<T: FromStr<Err: Display>>(key: &str, text: &str, range: &str) -> Result<T, ConfigFault> {
+    text.parse().map_err(|fault: T::Err| ConfigFault {
+        key: key.to_owned(),
+        what: format!("{text:?} is {fault}"),
+        remedy: format!("set it to {range}"),
+    })
+}
+
+fn number<T: TryFrom<u64>>(
+    key: &str,
+    number: u64,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<T, ConfigFault> {
+    let converted = if range.contains(&number) { T::try_from(number).ok() } else { None };
+    converted.ok_or_else(|| ConfigFault {
+        key: key.to_owned(),
+        what: format!("{number} is out of range"),
+        remedy: format!("set it to a number from {} to {}", range.start(), range.end()),
+    })
+}
