@@ -3,3 +3,4 @@
 pub mod types;
 pub mod clock;
 pub mod entropy;
+pub mod log;

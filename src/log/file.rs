@@ -1,0 +1,133 @@
+//! Small files that are whole and durable, or not there at all.
+//! Never leaves a half-written file under its final name.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The mode of every file that holds anything of a ledger.
+pub const FILE_MODE: u32 = 0o600;
+
+/// The mode of every directory of a ledger.
+pub const DIRECTORY_MODE: u32 = 0o700;
+
+/// What the file system refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {}: {source}; check the disk, its free space, and who owns the path", path.display())]
+pub struct FileError {
+    /// What was tried, as a verb: "write", "fsync".
+    pub what: &'static str,
+    /// On which file or directory.
+    pub path: PathBuf,
+    /// What the system answered.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`: names what was tried on which path.
+    pub(super) fn on(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { what, path: path.to_owned(), source }
+    }
+}
+
+/// Replaces the file `path` by `bytes`, with the permissions `mode`; `Ok` means that it survives
+/// a power cut. Readers see the old file or the new one, never a mixture.
+///
+/// # Errors
+/// When the file system refuses a step. The old file, if any, is still whole, unless only the last
+/// step failed (fsync of the directory): then it is the old one or the new one.
+pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let partial = beside(path, ".tmp");
+    // A leftover of an interrupted write may have other permissions, or be a link elsewhere.
+    remove_if_there(&partial)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&partial)
+        .map_err(FileError::on("create", &partial))?;
+    // The umask narrows the mode given at creation.
+    file.set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| file.write_all(bytes))
+        .map_err(FileError::on("write", &partial))?;
+    file.sync_all().map_err(FileError::on("fsync", &partial))?;
+    std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))?;
+    sync_directory(parent(path))
+}
+
+/// Removes the file `path`; `Ok` means that it stays removed after a power cut.
+///
+/// # Errors
+/// When the file system refuses; the file may then still be there.
+pub fn remove_durably(path: &Path) -> Result<(), FileError> {
+    remove_if_there(path)?;
+    sync_directory(parent(path))
+}
+
+/// Makes the names in a directory durable: what was created, renamed or removed there.
+///
+/// # Errors
+/// When the directory cannot be opened or synced; its last changes may be lost in a power cut.
+pub fn sync_directory(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(FileError::on("fsync", path))
+}
+
+/// The bytes of a file, or `None` if there is no such file.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError { what: "read", path: path.to_owned(), source }),
+    }
+}
+
+/// Makes the directory `path`, private to its owner; one that is there already is left as it is.
+///
+/// # Errors
+/// When the file system refuses, or `path` is something else than a directory.
+pub(super) fn create_directory(path: &Path) -> Result<(), FileError> {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.map_err(FileError::on("create the directory", path)),
+    }
+}
+
+/// What is in a directory, in no order.
+///
+/// # Errors
+/// When it cannot be read to its end.
+pub(super) fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
+    std::fs::read_dir(path)
+        .and_then(|entries| entries.collect())
+        .map_err(FileError::on("list", path))
+}
+
+/// The directory that holds `path`.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+/// `path` with `suffix` added to its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn remove_if_there(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError { what: "remove", path: path.to_owned(), source: error })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
