@@ -3,3 +3,4 @@
 
 mod store_contract;
 mod rows;
+mod directory;
