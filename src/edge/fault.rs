@@ -2,6 +2,7 @@
 
 use crate::domain::event::{CodeRefusal, RefreshRefusal};
 use crate::domain::refusal::Refusal;
+use crate::edge::operate::KeyFault;
 use crate::ledger::handle::SubmitError;
 use crate::ledger::replay::LogError;
 use crate::ledger::vault::VaultError;
@@ -37,6 +38,9 @@ pub enum Fault {
     /// The vault cannot be read or written.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The keys could not be changed.
+    #[error(transparent)]
+    Keys(#[from] KeyFault),
     /// A bug: the operator learns which.
     #[error("{0}")]
     Broken(&'static str),

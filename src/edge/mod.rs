@@ -8,6 +8,9 @@ pub mod draft;
 pub mod token;
 pub mod introspect;
 pub mod revoke;
+pub mod register;
+pub mod authorize;
+pub mod operate;
 
 use std::sync::Arc;
 
@@ -21,7 +24,8 @@ use crate::ledger::handle::Ledger;
 use crate::ledger::vault::{Person, Vault};
 use crate::ledger::writer::Answer;
 use crate::oauth::issuer::Issuer;
-use crate::types::id::{OriginTag, RequestId};
+use crate::log::store::Store;
+use crate::types::id::{OriginTag, RequestId, Seq};
 use crate::types::resource::Resource;
 
 /// What an origin is sealed for: nothing sealed elsewhere opens in its place.
@@ -81,6 +85,10 @@ pub struct Edge {
     pub own_resource: Resource,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
+    /// Where the private keys are kept; none in memory.
+    pub keys_file: Option<std::path::PathBuf>,
+    /// Turns for those who read much of the log at once.
+    pub scans: tokio::sync::Semaphore,
     /// The bounds.
     pub limits: EdgeLimits,
 }
@@ -104,6 +112,19 @@ impl Edge {
 
     async fn submit(&self, asked: Asked) -> Result<Answer, Fault> {
         Ok(self.ledger.submit(asked).await?)
+    }
+
+    /// Runs what reads much of the log off the asynchronous threads: `run` gets the store and the
+    /// end of the log at this moment. At most a few such readers run at once, the rest wait.
+    async fn with_log<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&dyn Store, Seq) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let _turn = self.scans.acquire().await.map_err(|_| Fault::Broken("no turns are left"))?;
+        let ledger = self.ledger.clone();
+        let end = ledger.state().next_seq();
+        let task = tokio::task::spawn_blocking(move || run(ledger.store(), end));
+        task.await.map_err(|_| Fault::Broken("a reader of the log ended early"))
     }
 
     /// Runs what waits for the vault's disk off the asynchronous threads.

@@ -35,6 +35,9 @@ pub enum Broken {
         /// The time of the record before.
         before: Timestamp,
     },
+    /// A back link led to it, but it is not on that trail.
+    #[error("a back link names it, but it is not on that trail")]
+    OffTrail,
     /// Its back links do not name the newest records of its trails.
     #[error("its back links are {says:?}, but the newest records of its trails are {known:?}")]
     BackLinks {

@@ -292,13 +292,10 @@ impl DataDirectory {
 
 /// A fresh ext4 has a `lost+found`, which makes no directory less empty.
 fn holds_other_than(allowed: &[&str], path: &Path) -> Result<bool, FileError> {
-    for entry in std::fs::read_dir(path).map_err(FileError::on("list", path))? {
-        let name = entry.map_err(FileError::on("list", path))?.file_name();
-        if name != "lost+found" && !allowed.iter().any(|allowed| name == *allowed) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(file::list(path)?
+        .into_iter()
+        .map(|entry| entry.file_name())
+        .any(|name| name != "lost+found" && !allowed.iter().any(|allowed| name == *allowed)))
 }
 
 fn make_private(path: &Path) -> Result<(), FileError> {

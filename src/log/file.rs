@@ -2,7 +2,7 @@
 //! Never leaves a half-written file under its final name.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -95,6 +95,16 @@ pub(super) fn create_directory(path: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => made.map_err(FileError::on("create the directory", path)),
     }
+}
+
+/// What is in a directory, in no order.
+///
+/// # Errors
+/// When it cannot be read to its end.
+pub(super) fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
+    std::fs::read_dir(path)
+        .and_then(|entries| entries.collect())
+        .map_err(FileError::on("list", path))
 }
 
 /// The directory that holds `path`.

@@ -1,6 +1,15 @@
-//! The log: records as bytes, their Merkle tree, and what is signed over it. It knows no meaning.
+//! The log: records as bytes, framed, durable and in order; their Merkle tree, and what is signed
+//! over it. Nothing here knows what a record means.
 
 pub mod leaf;
+pub mod block;
+pub mod store;
+pub mod memory;
+pub mod sled;
+pub mod file;
+pub mod directory;
+mod vaults;
+pub mod rescue;
 pub mod tree;
 pub mod proof;
 pub mod tile;
@@ -10,11 +19,3 @@ mod lines;
 pub mod checkpoint;
 pub mod receipt;
 pub mod witness;
-pub mod block;
-pub mod store;
-pub mod memory;
-pub mod sled;
-pub mod file;
-pub mod directory;
-pub mod vaults;
-pub mod rescue;

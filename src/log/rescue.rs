@@ -1,5 +1,5 @@
-//! The copy of the log that is kept before the engine recovers it after a crash: recovery overwrites what it
-//! cannot read, and that may be the evidence. Never changes the log, nor a copy that is still needed.
+//! The copy of the log from before a recovery, which overwrites what it cannot read: the evidence.
+//! Never changes the log, nor a copy that is still needed.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -157,9 +157,7 @@ fn entries_of(root: &Path) -> Result<Vec<Entry>, FileError> {
     let mut entries = Vec::new();
     let mut open = vec![PathBuf::new()];
     while let Some(dir) = open.pop() {
-        let listed = root.join(&dir);
-        for entry in std::fs::read_dir(&listed).map_err(FileError::on("list", &listed))? {
-            let entry = entry.map_err(FileError::on("list", &listed))?;
+        for entry in file::list(&root.join(&dir))? {
             let path = dir.join(entry.file_name());
             let about = entry.metadata().map_err(FileError::on("look at", &root.join(&path)))?;
             if about.is_dir() {

@@ -1,11 +1,10 @@
 //! The only file that names sled: durable, fail-stop, and never opened over what it cannot read.
 //! Never deletes or repairs anything but a snapshot that sled itself left half-written.
 //!
-//! Three habits of sled 0.34 shape this file. Its `flush` writes without fsync on Linux, so
-//! [`SledDatabase::durable`] syncs through a file handle of our own. A node whose encoded form passes a
-//! quarter of a segment goes to a blob file that is never synced; a leaf holds up to 17 values of
-//! 64 KiB, so the segments are large enough that none ever does. And a kill during open leaves a
-//! `snap.*.generating` that the next open takes for a snapshot, so those are deleted first.
+//! Three habits of sled 0.34 shape this file. Its `flush` does not fsync on Linux, so `durable` does,
+//! on a handle of our own. A node longer than a quarter of a segment goes to a file that is never
+//! synced; a leaf holds up to 17 values of 64 KiB, so segments are large. A kill during open leaves
+//! a `snap.*.generating` that the next open takes for a snapshot, so those are deleted first.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ::sled::{Batch, Config, Db, IVec, Tree};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
-
-use ::sled::{Batch, Config, Db, IVec, Tree};
 
 use super::block::{Block, split};
 use super::file::{self, FileError};
@@ -34,8 +32,8 @@ const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// How often a closed database asks whether sled's threads have let go of its lock.
 const CLOSE_TRIES_MAX: u32 = 100_000;
 
-/// How many rows are copied in one batch when a table is rewritten.
-const REWRITE_BATCH_ROWS: usize = 64;
+/// A key, and its new value or `None` to remove it.
+type Entry = (IVec, Option<IVec>);
 
 /// One sled database, with the durability that sled itself lacks.
 pub struct SledDatabase {
@@ -45,11 +43,13 @@ pub struct SledDatabase {
     dir: PathBuf,
     cache_bytes_max: u64,
     poisoned: AtomicBool,
+    /// One sync at a time: an error is reported to one of two that overlap, the other proves nothing.
+    syncing: Mutex<()>,
     syncs: AtomicU64,
 }
 
-/// Our own handle on sled's data file. fsync acts on the file, whoever wrote, and an error is
-/// reported once to each handle, so that this one misses none.
+/// Our own handle on sled's data file. fsync acts on the file, whoever wrote; each handle is told
+/// of an error once, so this one misses none.
 struct DataFile(File);
 
 impl Drop for DataFile {
@@ -76,13 +76,12 @@ impl SledDatabase {
             return Err(StoreError::Exists { path: dir.to_owned() });
         }
         file::create_directory(dir)?;
-        let path = dir.join("db");
         let mut options = OpenOptions::new();
         options.create_new(true).mode(file::FILE_MODE);
         let database = Self::over(dir, &options, cache_bytes_max)?;
         database.durable()?;
         // sled syncs none of these, ever.
-        for synced in [path, dir.join("conf"), dir.join("blobs"), dir.to_owned()] {
+        for synced in [dir.join("conf"), dir.join("blobs"), dir.to_owned()] {
             file::sync_directory(&synced)?;
         }
         file::sync_directory(file::parent(dir))?;
@@ -118,6 +117,7 @@ impl SledDatabase {
             dir: dir.to_owned(),
             cache_bytes_max,
             poisoned: AtomicBool::new(false),
+            syncing: Mutex::new(()),
             syncs: AtomicU64::new(0),
         })
     }
@@ -128,6 +128,7 @@ impl SledDatabase {
     /// Final: how much was made durable is unknown, and each later call fails with
     /// [`StoreError::Poisoned`]. The caller stops; only opening anew tells what is there.
     pub fn durable(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.syncing.lock();
         if self.poisoned.load(Ordering::Acquire) {
             return Err(StoreError::Poisoned);
         }
@@ -151,12 +152,17 @@ impl SledDatabase {
         self.syncs.load(Ordering::Relaxed)
     }
 
-    /// Writes all of `batch` or nothing, and makes it durable.
-    fn write(&self, tree: &Tree, batch: Batch) -> Result<(), StoreError> {
+    /// Writes all of `entries` or nothing, and makes them durable; no value removes the key.
+    fn write(&self, tree: &Tree, entries: Vec<Entry>) -> Result<(), StoreError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(StoreError::Poisoned);
         }
-        tree.apply_batch(batch).map_err(|error| {
+        let written = match entries.as_slice() {
+            // Atomic by itself; for a batch sled waits for the disk twice.
+            [(key, Some(value))] => tree.insert(key, value).map(drop),
+            _ => tree.apply_batch(batch_of(entries)),
+        };
+        written.map_err(|error| {
             self.poisoned.store(true, Ordering::Release);
             self.failed("write", error)
         })?;
@@ -191,10 +197,8 @@ impl SledStore {
     pub fn open(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
         let records = database.tree("records")?;
         let last = records.last().map_err(|error| database.failed("read", error))?;
-        let end = match last {
-            Some(entry) => decode(&entry)?.end(),
-            None => Seq(0),
-        };
+        let last = last.map(|entry| decode(&entry)).transpose()?;
+        let end = last.map_or(Seq(0), |block| block.end());
         Ok(Self { records, append: Mutex::new(()), end: AtomicU64::new(end.0), database })
     }
 }
@@ -206,13 +210,14 @@ impl Store for SledStore {
             return Err(StoreError::Poisoned);
         }
         let end = end_after(first, self.end()?, records)?;
-        let mut batch = Batch::default();
+        let mut blocks = Vec::new();
         let mut at = first;
         for part in split(records) {
-            batch.insert(&at.0.to_be_bytes(), Block::encode(at, part)?);
+            let block = Block::encode(at, part)?;
+            blocks.push((IVec::from(&at.0.to_be_bytes()), Some(block.into())));
             at = end_after(at, at, part)?;
         }
-        self.database.write(&self.records, batch)?;
+        self.database.write(&self.records, blocks)?;
         self.end.store(end.0, Ordering::Release);
         Ok(())
     }
@@ -286,16 +291,13 @@ impl SledRows {
     /// # Errors
     /// [`StoreError::RowTooLong`]: nothing was done. Every other one is final, as for a log.
     pub fn put(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        for (key, value) in rows {
-            let bytes = key.len() + value.len();
-            if ROW_BYTES_MAX < bytes {
-                return Err(StoreError::RowTooLong { bytes, bytes_max: ROW_BYTES_MAX });
-            }
-            batch.insert(*key, *value);
+        let longest = rows.iter().map(|(key, value)| key.len() + value.len()).max().unwrap_or(0);
+        if ROW_BYTES_MAX < longest {
+            return Err(StoreError::RowTooLong { bytes: longest, bytes_max: ROW_BYTES_MAX });
         }
+        let rows = rows.iter().map(|(key, value)| ((*key).into(), Some((*value).into())));
         let _one_at_a_time = self.changing.lock();
-        self.database.write(&self.rows, batch)
+        self.database.write(&self.rows, rows.collect())
     }
 
     /// Removes rows, all of them or none; `Ok` means that they stay removed.
@@ -303,10 +305,9 @@ impl SledRows {
     /// # Errors
     /// Final, as for a log.
     pub fn remove(&self, keys: &[&[u8]]) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        keys.iter().for_each(|key| batch.remove(*key));
+        let keys = keys.iter().map(|key| ((*key).into(), None));
         let _one_at_a_time = self.changing.lock();
-        self.database.write(&self.rows, batch)
+        self.database.write(&self.rows, keys.collect())
     }
 
     /// All rows, in the order of their keys. What changes meanwhile may be seen or not.
@@ -325,14 +326,10 @@ impl SledRows {
     pub fn rewrite_into(&self, fresh_dir: &Path) -> Result<Self, StoreError> {
         let _no_change_meanwhile = self.changing.lock();
         let fresh = Self::create(fresh_dir, self.database.cache_bytes_max)?;
-        let mut rows = self.rows().peekable();
-        while rows.peek().is_some() {
-            let mut batch = Batch::default();
-            for row in rows.by_ref().take(REWRITE_BATCH_ROWS) {
-                let (key, value) = row?;
-                batch.insert(key, value);
-            }
-            fresh.rows.apply_batch(batch).map_err(|error| fresh.database.failed("write", error))?;
+        for row in self.rows() {
+            let (key, value) = row?;
+            let copied = fresh.rows.insert(key, value);
+            copied.map_err(|error| fresh.database.failed("write", error))?;
         }
         fresh.database.durable()?;
         Ok(fresh)
@@ -347,6 +344,15 @@ fn decode((key, value): &(IVec, IVec)) -> Result<Block, StoreError> {
     let seq = Seq(u64::from_be_bytes(*key));
     Block::decode(seq, value.as_ref())
         .map_err(|error| StoreError::Damaged { seq, what: error.into() })
+}
+
+fn batch_of(entries: Vec<Entry>) -> Batch {
+    let mut batch = Batch::default();
+    entries.into_iter().for_each(|(key, value)| match value {
+        Some(value) => batch.insert(key, value),
+        None => batch.remove(key),
+    });
+    batch
 }
 
 fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreError> {
@@ -368,11 +374,8 @@ fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreError> {
 
 /// sled takes the last file named `snap.` for the newest snapshot, finished or not.
 fn remove_torn_snapshots(dir: &Path) -> Result<(), StoreError> {
-    let entries = std::fs::read_dir(dir).map_err(FileError::on("list", dir))?;
-    for entry in entries {
-        let entry = entry.map_err(FileError::on("list", dir))?;
-        let name = entry.file_name();
-        let name = name.as_encoded_bytes();
+    for entry in file::list(dir)? {
+        let name = entry.file_name().into_encoded_bytes();
         if name.starts_with(b"snap.") && name.ends_with(b".generating") {
             file::remove_durably(&entry.path())?;
         }

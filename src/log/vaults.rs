@@ -1,4 +1,4 @@
-//! The vault's directories: one is current, by a pointer file; a rewritten one takes its place in one step.
+//! The vault's directories: a pointer file names the current one, and moves in one step.
 //! Never removes a vault unless the current one is there.
 
 use std::io;
@@ -84,8 +84,7 @@ impl Vaults {
 
     fn others(&self, current: u32) -> Result<Vec<PathBuf>, FileError> {
         let mut others = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(FileError::on("list", &self.dir))? {
-            let entry = entry.map_err(FileError::on("list", &self.dir))?;
+        for entry in file::list(&self.dir)? {
             let found = entry.file_name().to_str().and_then(number);
             if found.is_some_and(|found| found != current) {
                 others.push(entry.path());

@@ -1,8 +1,11 @@
 //! The one test binary: a file per concern.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod evidence_parsers;
-mod merkle;
-mod vectors;
 mod config;
+mod directory;
+mod evidence_parsers;
 mod guard;
+mod merkle;
+mod rows;
+mod store_contract;
+mod vectors;

@@ -1,0 +1,132 @@
+//! Registering clients (RFC 7591 names) and changing them.
+
+use crate::crypto::token::new_client_secret;
+use crate::domain::command::Command;
+use crate::domain::party::Client;
+use crate::domain::record::Actor;
+use crate::edge::fault::Fault;
+use crate::edge::{Caller, Edge};
+use crate::entropy::bytes;
+use crate::oauth::error::ErrorCode;
+use crate::oauth::registration::{self, RawRegistration, RawUpdate};
+use crate::types::id::{ClientId, SubjectId};
+use crate::types::secret::Secret;
+
+/// How long a replaced secret is accepted besides the new one unless the request says otherwise.
+pub const PREVIOUS_SECRET_LIFETIME_S: u64 = 86_400;
+/// The longest it may be accepted.
+pub const PREVIOUS_SECRET_LIFETIME_S_MAX: u64 = 2_592_000;
+
+impl Edge {
+    /// Registers a client; the secret of a confidential one is shown here and never again.
+    ///
+    /// # Errors
+    /// [`Fault`] naming the member that cannot be registered, or a conflict with a client or
+    /// resource owner of the same name.
+    pub async fn register_client(
+        &self,
+        actor: Actor,
+        caller: &Caller,
+        raw: RawRegistration,
+    ) -> Result<(Client, Option<Secret>), Fault> {
+        let (wanted, metadata) =
+            registration::register(raw, true).map_err(|fault| Fault::Refused(fault.into()))?;
+        let client = match wanted {
+            Some(client) => client,
+            None => self.fresh_client_id()?,
+        };
+        // RFC 9068 section 5: nobody may be taken for another by bearing the same `sub`.
+        let name = client.to_string();
+        if self.with_vault(move |vault, _| vault.find(&name)).await??.is_some() {
+            let what = "this client_id is the name of a resource owner: choose another";
+            return Err(Fault::refused(ErrorCode::Conflict, what));
+        }
+        let secret = (!metadata.is_public()).then(|| new_client_secret(self.entropy.as_ref()));
+        let command = Command::RegisterClient {
+            client: client.clone(),
+            metadata: Box::new(metadata),
+            secret: secret.as_ref().map(|minted| minted.digest),
+        };
+        self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
+        Ok((self.client(&client)?, secret.map(|minted| minted.token)))
+    }
+
+    fn fresh_client_id(&self) -> Result<ClientId, Fault> {
+        // The random part of an identifier that exists already, under a prefix of its own.
+        let random = SubjectId::from_bytes(bytes(self.entropy.as_ref())).to_string();
+        let id = random.replacen("s_", "c_", 1).parse();
+        id.map_err(|_| Fault::Broken("a fresh client_id is malformed"))
+    }
+
+    /// A registered client.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn client(&self, id: &ClientId) -> Result<Client, Fault> {
+        let found = self.ledger.state().client(id).cloned();
+        found.ok_or_else(|| crate::domain::refusal::Refusal::UnknownClient.into())
+    }
+
+    /// Replaces members of a client's metadata.
+    ///
+    /// # Errors
+    /// [`Fault`] naming the member, or `not_found`.
+    pub async fn update_client(
+        &self,
+        actor: Actor,
+        caller: &Caller,
+        id: &ClientId,
+        raw: RawUpdate,
+    ) -> Result<Client, Fault> {
+        let had = self.client(id)?;
+        let metadata = registration::update(&had.metadata, raw, true)
+            .map_err(|fault| Fault::Refused(fault.into()))?;
+        if metadata.is_public() != had.metadata.is_public() {
+            let what = "a confidential client stays confidential and a public one public: \
+                        register another client";
+            return Err(Fault::refused(ErrorCode::InvalidClientMetadata, what));
+        }
+        let command = Command::UpdateClient { client: id.clone(), metadata: Box::new(metadata) };
+        self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
+        self.client(id)
+    }
+
+    /// Gives a client another secret; the one before it is accepted for `previous_lifetime_s` more.
+    ///
+    /// # Errors
+    /// `not_found`, or a conflict for a public client.
+    pub async fn rotate_secret(
+        &self,
+        actor: Actor,
+        caller: &Caller,
+        id: &ClientId,
+        previous_lifetime_s: u64,
+    ) -> Result<Secret, Fault> {
+        if PREVIOUS_SECRET_LIFETIME_S_MAX < previous_lifetime_s {
+            let what = "previous_lifetime_s must be 0 to 2592000 seconds";
+            return Err(Fault::refused(ErrorCode::InvalidRequest, what));
+        }
+        let minted = new_client_secret(self.entropy.as_ref());
+        let (client, secret) = (id.clone(), minted.digest);
+        let command = Command::RotateSecret { client, secret, previous_lifetime_s };
+        self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
+        Ok(minted.token)
+    }
+
+    /// Disables or enables a client.
+    ///
+    /// # Errors
+    /// `not_found`, or a conflict when a client would disable itself.
+    pub async fn switch_client(
+        &self,
+        actor: Actor,
+        caller: &Caller,
+        id: &ClientId,
+        enabled: bool,
+        reason: String,
+    ) -> Result<Client, Fault> {
+        let command = Command::SwitchClient { client: id.clone(), enabled, reason };
+        self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
+        self.client(id)
+    }
+}
