@@ -68,12 +68,7 @@ const LOOKED_AT_MAX: u64 = 1_000_000;
 ///
 /// # Errors
 /// [`LogError`] naming the record that cannot be read.
-pub fn page(
-    store: &dyn Store,
-    filter: &Filter,
-    limit: usize,
-    end: Seq,
-) -> Result<Page, LogError> {
+pub fn page(store: &dyn Store, filter: &Filter, limit: usize, end: Seq) -> Result<Page, LogError> {
     let from = filter.from.unwrap_or(Seq(0));
     let from = match filter.since {
         Some(since) => from.max(first_at_or_after(store, since, end)?),

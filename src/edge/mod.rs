@@ -23,8 +23,8 @@ use crate::entropy::{Entropy, bytes};
 use crate::ledger::handle::Ledger;
 use crate::ledger::vault::{Person, Vault};
 use crate::ledger::writer::Answer;
-use crate::oauth::issuer::Issuer;
 use crate::log::store::Store;
+use crate::oauth::issuer::Issuer;
 use crate::types::id::{OriginTag, RequestId, Seq};
 use crate::types::resource::Resource;
 

@@ -142,9 +142,8 @@ impl Edge {
         if self.ledger.state().token(&digest.short()).is_some() {
             return Ok(BlacklistTarget::Other(Target::Token(digest)));
         }
-        let found = self
-            .with_log(move |store, end| first_with_digest(store, &digest, end))
-            .await??;
+        let found =
+            self.with_log(move |store, end| first_with_digest(store, &digest, end)).await??;
         let issues_access_token =
             |record: &Record| matches!(record.event, Event::AccessTokenIssued(_));
         match found {

@@ -6,3 +6,5 @@ pub mod writer;
 pub mod coalesce;
 pub mod replay;
 pub mod vault;
+pub mod vault_files;
+pub mod open;

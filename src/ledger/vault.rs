@@ -31,6 +31,11 @@ pub trait Rows: Send + Sync {
     /// # Errors
     /// Whether the rows are gone is not known then; the caller tries again after a restart.
     fn remove(&self, keys: &[&[u8]]) -> Result<(), StoreError>;
+    /// Whether bytes of removed rows may still stand in a file.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn needs_rewrite(&self) -> Result<bool, StoreError>;
     /// Writes all rows into a fresh database and destroys the old one with every byte it kept.
     ///
     /// # Errors
@@ -154,6 +159,14 @@ impl Vault {
         let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(*subject))?;
         self.rows.remove(&[lookup, subject.as_bytes()])?;
         Ok(true)
+    }
+
+    /// Whether bytes of the erased may still stand in a file.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn needs_rewrite(&self) -> Result<bool, VaultError> {
+        Ok(self.rows.needs_rewrite()?)
     }
 
     /// Writes the vault into a fresh database and destroys the old one: what was erased stands in

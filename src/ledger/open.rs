@@ -1,0 +1,335 @@
+//! From a data directory to a running ledger, and back to a closed one. A ledger is never created
+//! by accident, and never served when it is not whole.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::crypto::digest;
+use crate::crypto::keys::{KeyFile, KeyFileRefused};
+use crate::crypto::token::new_client_secret;
+use crate::domain::client::ClientMetadata;
+use crate::domain::command::{Asked, Command};
+use crate::domain::record::Actor;
+use crate::domain::refusal::Refusal;
+use crate::domain::state::State;
+use crate::entropy::{Entropy, bytes};
+use crate::ledger::handle::{Ledger, Limits};
+use crate::ledger::replay::{LogError, replay};
+use crate::ledger::vault::{Vault, VaultError};
+use crate::ledger::vault_files::VaultFiles;
+use crate::ledger::writer::Writer;
+use crate::log::directory::{CleanMark, DataDirectory, DirectoryError, Marker};
+use crate::log::file::{FILE_MODE, FileError, read_if_there, write_durably};
+use crate::log::rescue::LogCopy;
+use crate::log::sled::{SledDatabase, SledStore};
+use crate::log::store::{Store, StoreError};
+use crate::types::id::{ClientId, RequestId, Seq};
+use crate::types::secret::Secret;
+
+/// The vault's share of the page cache, in bytes: its rows are small and read one by one.
+const VAULT_CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Why a ledger cannot be made or served. Nothing was changed but what a message names.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log's or vault's store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log does not replay.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A file beside them.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The key file is not there.
+    #[error(
+        "{path} is missing: put it back from the backup of the keys; without it no token can \
+             be recognised"
+    )]
+    KeysMissing {
+        /// Where it should be.
+        path: String,
+    },
+    /// The key file is damaged.
+    #[error("{path} cannot be used: {source}; put it back from the backup of the keys")]
+    Keys {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        source: KeyFileRefused,
+    },
+    /// The log ends elsewhere than the last clean stop left it.
+    #[error(
+        "the log ends at {found:?}, but the last clean stop left it at record {left}: records are \
+         missing or were added. Leave the directory as it is and restore a backup"
+    )]
+    Tail {
+        /// The last record at the stop.
+        left: Seq,
+        /// The last record now.
+        found: Option<Seq>,
+    },
+    /// The log is of another issuer than the directory's marker says.
+    #[error("the log is of {found}, but the directory is marked for {marked}: files were mixed up")]
+    Issuer {
+        /// What the marker says.
+        marked: String,
+        /// What the first record says.
+        found: String,
+    },
+    /// A first record was refused: a bug.
+    #[error("the first records of a new ledger were refused: {0}")]
+    Refused(#[from] Refusal),
+    /// No thread for the writer.
+    #[error("the system gave no thread for the writer: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The first administrator's credentials, shown once.
+pub struct FirstAdministrator {
+    /// The client's identifier.
+    pub client: ClientId,
+    /// Its secret.
+    pub secret: Secret,
+}
+
+/// What a new ledger begins with.
+pub struct Beginning<'a> {
+    /// The issuer identifier.
+    pub issuer: &'a str,
+    /// The log's name in checkpoints: the issuer without its scheme.
+    pub origin: &'a str,
+    /// The first administrator's client.
+    pub administrator: ClientMetadata,
+}
+
+/// Makes a ledger in a missing or empty directory.
+///
+/// # Errors
+/// [`OpenError`]: look at the message, remove what was left in the directory, and try again.
+pub fn create(
+    path: &Path,
+    beginning: Beginning<'_>,
+    cache_bytes_max: u64,
+    clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<FirstAdministrator, OpenError> {
+    let marker = Marker::new(beginning.issuer.to_owned(), clock.now());
+    let directory = Arc::new(DataDirectory::create(path, &marker)?);
+    let keys_path = directory.keys_file();
+    let keys = KeyFile::generate(entropy).map_err(|source| keys_fault(&keys_path, source))?;
+    write_durably(&keys_path, &keys.encode(), FILE_MODE)?;
+    drop(VaultFiles::create(Arc::clone(&directory), VAULT_CACHE_BYTES)?);
+    let database = Arc::new(SledDatabase::create(&directory.log_dir(), cache_bytes_max)?);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
+    let state = Arc::new(RwLock::new(State::default()));
+    let mut writer = Writer::new(Arc::clone(&store), Arc::clone(&state), clock, 1);
+    let minted = new_client_secret(entropy);
+    let client = administrator_id(entropy);
+    for command in first_commands(&beginning, &keys, &client, digest_of(&minted.token)) {
+        let request = RequestId::from_bytes(bytes(entropy));
+        let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
+        for answer in writer.commit(std::iter::once(&asked))? {
+            answer.outcome?;
+        }
+    }
+    drop(writer);
+    leave_clean_mark(&directory, &state.read())?;
+    drop(store);
+    Ok(FirstAdministrator { client, secret: minted.token })
+}
+
+fn digest_of(secret: &Secret) -> crate::types::digest::Digest {
+    digest::client_secret(secret.expose())
+}
+
+fn administrator_id(entropy: &dyn Entropy) -> ClientId {
+    let [a, b, c, d] = bytes(entropy);
+    let name = format!("admin-{:08x}", u32::from_be_bytes([a, b, c, d]));
+    name.parse().expect("letters, digits and a dash are a client_id")
+}
+
+fn first_commands(
+    beginning: &Beginning<'_>,
+    keys: &KeyFile,
+    administrator: &ClientId,
+    secret: crate::types::digest::Digest,
+) -> Vec<Command> {
+    let signer = keys.current_signing_key();
+    vec![
+        Command::CreateLedger {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            issuer: beginning.issuer.to_owned(),
+            origin: beginning.origin.to_owned(),
+        },
+        Command::AddKey {
+            kid: signer.kid().clone(),
+            purpose: "access_token".to_owned(),
+            alg: signer.algorithm().as_str().to_owned(),
+            public: serde_json::to_value(signer.public_jwk()).unwrap_or_default(),
+        },
+        Command::RegisterClient {
+            client: administrator.clone(),
+            metadata: Box::new(beginning.administrator.clone()),
+            secret: Some(secret),
+        },
+    ]
+}
+
+fn keys_fault(path: &Path, source: KeyFileRefused) -> OpenError {
+    OpenError::Keys { path: path.display().to_string(), source }
+}
+
+/// A ledger that runs.
+pub struct Opened {
+    /// The directory, locked as long as this lives.
+    pub directory: Arc<DataDirectory>,
+    /// The running writer.
+    pub ledger: Ledger,
+    /// The log's database, whose syncs can be counted.
+    pub database: Arc<SledDatabase>,
+    /// Who is behind the pseudonyms.
+    pub vault: Arc<Vault>,
+    /// The private keys.
+    pub keys: KeyFile,
+    /// Whether the last stop was clean.
+    pub clean: bool,
+}
+
+/// The log of a directory, verified and folded, with nothing running.
+pub struct Replayed {
+    /// The directory, locked as long as this lives.
+    pub directory: Arc<DataDirectory>,
+    /// The log's database.
+    pub database: Arc<SledDatabase>,
+    /// The log.
+    pub store: Arc<dyn Store>,
+    /// Its fold.
+    pub state: State,
+    /// Whether the last stop was clean.
+    pub clean: bool,
+}
+
+/// Opens the log of a directory and folds it, telling `progress` each record's position.
+///
+/// # Errors
+/// [`OpenError`]: the ledger must not be served; the message says what to do.
+pub fn open_log(
+    path: &Path,
+    cache_bytes_max: u64,
+    recovery_copy_bytes_max: u64,
+    progress: impl FnMut(Seq),
+) -> Result<Replayed, OpenError> {
+    let directory = Arc::new(DataDirectory::open(path)?);
+    let mark = directory.take_clean_mark()?;
+    if mark.is_none() {
+        // What recovery overwrites may be evidence.
+        match directory.keep_copy_of_log(recovery_copy_bytes_max)? {
+            LogCopy::NoLog => {}
+            LogCopy::Reflinked { path } | LogCopy::Copied { path, .. } => {
+                tracing::warn!(copy = %path.display(), "the last stop was not clean: kept a copy");
+            }
+            LogCopy::EarlierKept { path } => {
+                tracing::warn!(copy = %path.display(), "an earlier recovery was not confirmed");
+            }
+            LogCopy::Skipped { bytes, bytes_max } => {
+                tracing::warn!(bytes, bytes_max, "the log is too large to keep a copy of it");
+            }
+        }
+    }
+    let opened = open_and_fold(&directory, cache_bytes_max, mark.as_ref(), progress);
+    let (database, store, state) = match (opened, mark.as_ref()) {
+        (Ok(opened), _) => opened,
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(mark)) => {
+            // Nothing was changed: the next attempt must still know how the log was left.
+            directory.leave_clean_mark(mark)?;
+            return Err(error);
+        }
+    };
+    Ok(Replayed { directory, database, store, state, clean: mark.is_some() })
+}
+
+type Folded = (Arc<SledDatabase>, Arc<dyn Store>, State);
+
+fn open_and_fold(
+    directory: &DataDirectory,
+    cache_bytes_max: u64,
+    mark: Option<&CleanMark>,
+    progress: impl FnMut(Seq),
+) -> Result<Folded, OpenError> {
+    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
+    let state = replay(store.as_ref(), progress)?;
+    let head = state.head();
+    if let Some(mark) = mark {
+        let is_as_left = head.is_some_and(|head| head.seq == mark.seq && head.leaf == mark.leaf);
+        if !is_as_left {
+            return Err(OpenError::Tail { left: mark.seq, found: head.map(|head| head.seq) });
+        }
+    }
+    let (marked, found) = (&directory.marker().issuer, state.issuer());
+    if marked != found {
+        return Err(OpenError::Issuer { marked: marked.clone(), found: found.to_owned() });
+    }
+    Ok((database, store, state))
+}
+
+/// Opens a ledger and starts its writer.
+///
+/// # Errors
+/// [`OpenError`]: the ledger is not served; the message says what to do.
+pub fn open(
+    path: &Path,
+    limits: Limits,
+    cache_bytes_max: u64,
+    recovery_copy_bytes_max: u64,
+    clock: Arc<dyn Clock>,
+    progress: impl FnMut(Seq),
+) -> Result<Opened, OpenError> {
+    let Replayed { directory, database, store, state, clean } =
+        open_log(path, cache_bytes_max, recovery_copy_bytes_max, progress)?;
+    let keys = read_keys(&directory)?;
+    let rows = VaultFiles::open(Arc::clone(&directory), VAULT_CACHE_BYTES)?;
+    let vault = Vault::new(Box::new(rows), Zeroizing::new(*keys.vault_key()));
+    // An erasure whose record is durable, but whose row a crash left behind.
+    for subject in state.erased_subjects() {
+        vault.erase(&subject)?;
+    }
+    directory.confirm_recovery()?;
+    let ledger = Ledger::start(store, state, clock, limits).map_err(OpenError::Thread)?;
+    Ok(Opened { directory, ledger, database, vault: Arc::new(vault), keys, clean })
+}
+
+/// The private keys of a ledger.
+///
+/// # Errors
+/// [`OpenError::KeysMissing`] or [`OpenError::Keys`].
+pub fn read_keys(directory: &DataDirectory) -> Result<KeyFile, OpenError> {
+    let path = directory.keys_file();
+    let Some(file) = read_if_there(&path)? else {
+        return Err(OpenError::KeysMissing { path: path.display().to_string() });
+    };
+    KeyFile::decode(&Zeroizing::new(file)).map_err(|source| keys_fault(&path, source))
+}
+
+/// Writes down that the log was closed, and where it ends: the last act of a clean stop.
+///
+/// # Errors
+/// The next start takes the stop for a crash, which is safe.
+pub fn leave_clean_mark(directory: &DataDirectory, state: &State) -> Result<(), DirectoryError> {
+    match state.head() {
+        Some(head) => directory.leave_clean_mark(&CleanMark { seq: head.seq, leaf: head.leaf }),
+        None => Ok(()),
+    }
+}
