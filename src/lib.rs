@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod audit;
 pub mod oauth;
 pub mod edge;
+pub mod http;
 pub mod guard;
 pub mod config;
 pub mod telemetry;

@@ -11,6 +11,8 @@ pub mod revoke;
 pub mod register;
 pub mod authorize;
 pub mod operate;
+pub mod inquire;
+pub mod list;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use crate::crypto::keys::KeyFileRefused;
 use crate::crypto::leak::{TokenKind, kind_and_digest};
 use crate::crypto::presented::Presented;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
+use crate::domain::client::ACCESS_TOKEN_LIFETIME_S_MAX;
 use crate::domain::command::{BlacklistTarget, Command, Owner};
 use crate::domain::event::{Event, Target};
 use crate::domain::record::{About, Actor, Record};
@@ -52,6 +53,23 @@ pub enum KeyFault {
 }
 
 impl Edge {
+    /// The keys whose tokens may still be alive, as a JWK set publishes them (RFC 7517 section 5).
+    pub fn published_keys(&self) -> Vec<serde_json::Value> {
+        let now = self.ledger.now();
+        let state = self.ledger.state();
+        let mut keys: Vec<_> = state
+            .keys()
+            .filter(|key| key.purpose == "access_token" && !key.ban.is_in_force())
+            // What a retired key signed has expired by then.
+            .filter(|key| {
+                let longest_s = u64::from(ACCESS_TOKEN_LIFETIME_S_MAX);
+                key.retired_at.is_none_or(|retired_at| now < retired_at.plus_seconds(longest_s))
+            })
+            .collect();
+        keys.sort_unstable_by_key(|key| key.added);
+        keys.into_iter().map(|key| key.public.clone()).collect()
+    }
+
     /// Revokes a grant with all its tokens.
     ///
     /// # Errors

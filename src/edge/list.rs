@@ -1,0 +1,94 @@
+//! Live grants with their live tokens, as administrators see them.
+
+use serde_json::{Value, json};
+
+use crate::audit::past::valid_of_grant;
+use crate::domain::grant::{Grant, Standing};
+use crate::domain::lookup::GrantPage;
+use crate::domain::refusal::Refusal;
+use crate::domain::state::State;
+use crate::edge::Edge;
+use crate::edge::fault::Fault;
+use crate::types::id::{ClientId, GrantId, SubjectId};
+use crate::types::time::Timestamp;
+
+impl Edge {
+    /// One grant with its live tokens.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn grant(&self, id: &GrantId) -> Result<Value, Fault> {
+        let now = self.ledger.now();
+        let state = self.ledger.state();
+        let grant = state.grant(id).ok_or(Refusal::UnknownGrant)?;
+        let mut shown = grant_json(&state, grant, now);
+        if let Some(members) = shown.as_object_mut() {
+            members.insert("as_of".to_owned(), as_of(&state));
+        }
+        Ok(shown)
+    }
+
+    /// A page of a resource owner's live grants, newest first.
+    pub fn grants_of_subject(
+        &self,
+        id: &SubjectId,
+        after: Option<&GrantId>,
+        limit: usize,
+    ) -> Value {
+        let now = self.ledger.now();
+        let state = self.ledger.state();
+        page_json(&state, &state.grants_of_subject(id, after, limit), now)
+    }
+
+    /// A page of a client's live grants, newest first.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn grants_of_client(
+        &self,
+        id: &ClientId,
+        after: Option<&GrantId>,
+        limit: usize,
+    ) -> Result<Value, Fault> {
+        let now = self.ledger.now();
+        let state = self.ledger.state();
+        state.client(id).ok_or(Refusal::UnknownClient)?;
+        Ok(page_json(&state, &state.grants_of_client(id, after, limit), now))
+    }
+}
+
+/// A page may hold fewer grants than asked for, as dead ones are left out; it is the last one where
+/// there is no cursor.
+fn page_json(state: &State, page: &GrantPage<'_>, now: Timestamp) -> Value {
+    let live = page.grants.iter().filter(|grant| is_live(state, grant));
+    let grants: Vec<Value> = live.map(|grant| grant_json(state, grant, now)).collect();
+    json!({ "grants": grants, "next_cursor": page.next, "as_of": as_of(state) })
+}
+
+fn is_live(state: &State, grant: &Grant) -> bool {
+    grant.standing == Standing::Live && state.blocked(grant).is_none()
+}
+
+fn as_of(state: &State) -> Value {
+    state.head().map_or(Value::Null, |head| json!({ "seq": head.seq, "at": head.at }))
+}
+
+fn grant_json(state: &State, grant: &Grant, now: Timestamp) -> Value {
+    let status = match grant.standing {
+        Standing::Revoked(_) => "revoked",
+        Standing::Blacklisted(_) => "blacklisted",
+        Standing::Live if state.blocked(grant).is_some() => "blocked",
+        Standing::Live => "live",
+    };
+    json!({
+        "grant_id": grant.id,
+        "client_id": grant.client,
+        "subject": grant.subject,
+        "how": grant.how,
+        "scope": grant.scope,
+        "resource": grant.resources,
+        "created_at": grant.created_at,
+        "status": status,
+        "tokens": valid_of_grant(state, grant, now),
+    })
+}

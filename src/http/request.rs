@@ -1,0 +1,163 @@
+//! Reading requests: bounded bodies, headers as they are, parameters each at most once.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::domain::record::Actor;
+use crate::edge::Caller;
+use crate::edge::authenticate::Role;
+use crate::edge::fault::Fault;
+use crate::http::app::App;
+use crate::oauth::credentials::{PresentedCredentials, bearer_token};
+use crate::oauth::error::{ErrorCode, ErrorResponse};
+use crate::oauth::form::Form;
+use crate::types::id::ClientId;
+
+/// Why a request cannot be read, or not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The body is too long: 413.
+    #[error("the body is too long")]
+    TooLong,
+    /// The body did not arrive in time: 408.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// Anything that the edge says.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<ErrorResponse> for Unread {
+    fn from(error: ErrorResponse) -> Self {
+        Self::Fault(Fault::Refused(error))
+    }
+}
+
+/// Who sent the request.
+pub fn caller(request: &HttpRequest) -> Caller {
+    let address = request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Caller::new(address, agent.unwrap_or_default())
+}
+
+/// The whole body, within the bounds of size and time.
+///
+/// # Errors
+/// [`Unread`]; what did arrive is dropped.
+pub async fn body(app: &App, payload: Payload) -> Result<Bytes, Unread> {
+    let time = Duration::from_millis(app.body_timeout_ms);
+    match tokio::time::timeout(time, gather(payload, app.body_bytes_max)).await {
+        Ok(gathered) => gathered,
+        Err(_) => Err(Unread::TooSlow),
+    }
+}
+
+async fn gather(mut payload: Payload, bytes_max: usize) -> Result<Bytes, Unread> {
+    let mut gathered = BytesMut::new();
+    while let Some(chunk) = next(&mut payload).await {
+        let chunk = chunk.map_err(|_| {
+            ErrorResponse::new(ErrorCode::InvalidRequest, "the body ended before its length")
+        })?;
+        if bytes_max < gathered.len() + chunk.len() {
+            return Err(Unread::TooLong);
+        }
+        gathered.extend_from_slice(&chunk);
+    }
+    Ok(gathered.freeze())
+}
+
+async fn next(payload: &mut Payload) -> Option<Result<Bytes, actix_web::error::PayloadError>> {
+    std::future::poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await
+}
+
+fn content_type(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(CONTENT_TYPE)?.to_str().ok()
+}
+
+fn authorization(request: &HttpRequest) -> Vec<&[u8]> {
+    request.headers().get_all(AUTHORIZATION).map(|value| value.as_bytes()).collect()
+}
+
+/// The form of a request, and the client that it authenticates (RFC 6749 section 2.3).
+///
+/// # Errors
+/// [`Unread`]: the client is judged before anything else in the form.
+pub async fn authenticated(
+    app: &App,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<(Form, ClientId), Unread> {
+    let body = body(app, payload).await?;
+    let form = Form::parse(content_type(request), &body)?;
+    let presented = PresentedCredentials::from_request(&authorization(request), &form)?;
+    let client = app.edge.authenticate(&presented, &caller(request))?;
+    Ok((form, client))
+}
+
+/// The actor that a bearer token stands for, in `role`.
+///
+/// # Errors
+/// [`Fault::Bearer`].
+pub fn actor(app: &App, request: &HttpRequest, role: Role) -> Result<Actor, Fault> {
+    let bearer = match bearer_token(&authorization(request)) {
+        Ok(bearer) => bearer,
+        Err(error) => return Err(Fault::Bearer { error: Some(error), scope: None }),
+    };
+    app.edge.authorize_bearer(bearer.as_ref(), role)
+}
+
+/// The JSON body of an administrative request.
+///
+/// # Errors
+/// [`Unread`] for another content type, another shape, or an unknown member.
+pub async fn json<T: DeserializeOwned>(
+    app: &App,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<T, Unread> {
+    let body = json_bytes(app, request, payload).await?;
+    let read = serde_json::from_slice(&body).map_err(|error| {
+        // serde names the member at fault, and the members that there are; it quotes no value of
+        // a known member, and those that it does quote are cut to the allowed characters.
+        let what = error.to_string();
+        ErrorResponse::new(ErrorCode::InvalidRequest, format!("the JSON body: {what}"))
+    })?;
+    Ok(read)
+}
+
+/// The body of a request that must be JSON, unparsed.
+///
+/// # Errors
+/// [`Unread`] for another content type.
+pub async fn json_bytes(
+    app: &App,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Bytes, Unread> {
+    let is_json = content_type(request).is_some_and(|kind| {
+        kind.split(';')
+            .next()
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    });
+    if !is_json {
+        let what = "the body must be JSON: Content-Type: application/json";
+        return Err(ErrorResponse::new(ErrorCode::InvalidRequest, what).into());
+    }
+    body(app, payload).await
+}
+
+/// The parameters of a query, each at most once.
+///
+/// # Errors
+/// `invalid_request` for one that is unknown, repeated or malformed.
+pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Fault> {
+    let read = actix_web::web::Query::<T>::from_query(request.query_string());
+    read.map(actix_web::web::Query::into_inner)
+        .map_err(|error| Fault::refused(ErrorCode::InvalidRequest, format!("the query: {error}")))
+}
