@@ -11,6 +11,7 @@ pub mod audit;
 pub mod oauth;
 pub mod edge;
 pub mod http;
+pub mod run;
 pub mod guard;
 pub mod config;
 pub mod telemetry;
