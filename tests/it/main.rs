@@ -1,6 +1,7 @@
 //! The one test binary: a file per concern.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod architecture;
 mod config;
 mod directory;
 mod evidence_parsers;
