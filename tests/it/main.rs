@@ -3,6 +3,8 @@
 
 mod config;
 mod directory;
+mod support;
+mod stories;
 mod evidence_parsers;
 mod guard;
 mod merkle;
