@@ -10,14 +10,17 @@ use crate::domain::record::{About, Actor};
 use crate::domain::refusal::Refusal;
 use crate::domain::view::View;
 use crate::types::id::{BlacklistId, GrantId, SubjectId};
+use crate::types::time::Timestamp;
 
 pub(super) fn add(
     view: &View<'_>,
+    at: Timestamp,
     actor: &Actor,
-    id: BlacklistId,
-    asked: &BlacklistTarget,
-    reason: &str,
+    (id, asked, reason): (BlacklistId, &BlacklistTarget, &str),
 ) -> Decision {
+    if view.entry(&id).is_some() {
+        return Decision::refused(Refusal::Stale);
+    }
     let mut facts = Vec::with_capacity(2);
     let (target, about, whole_grant) = match asked {
         BlacklistTarget::Owner(owner) => {
@@ -35,7 +38,7 @@ pub(super) fn add(
             Ok(about) => (Target::Token(*digest), about, true),
             Err(refusal) => return Decision::refused(refusal),
         },
-        BlacklistTarget::Other(target) => match about_target(view, actor, target) {
+        BlacklistTarget::Other(target) => match about_target(view, at, actor, target) {
             Ok(about) => (target.clone(), about, false),
             Err(refusal) => return Decision::refused(refusal),
         },
@@ -59,9 +62,14 @@ fn about_grant(view: &View<'_>, grant: &GrantId) -> Result<About, Refusal> {
     Ok(About { client, subject, grant: Some(grant.id) })
 }
 
-fn about_target(view: &View<'_>, actor: &Actor, target: &Target) -> Result<About, Refusal> {
+fn about_target(
+    view: &View<'_>,
+    at: Timestamp,
+    actor: &Actor,
+    target: &Target,
+) -> Result<About, Refusal> {
     match target {
-        Target::Token(digest) => Ok(match view.token(digest) {
+        Target::Token(digest) => Ok(match view.token(digest, at) {
             Some((_, grant)) => about_grant(view, &grant.id)?,
             None => About::default(),
         }),

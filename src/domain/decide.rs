@@ -89,7 +89,7 @@ pub fn decide(view: &View<'_>, at: Timestamp, asked: &Asked) -> Decision {
         }),
         Command::RotateSecret { client, secret, previous_lifetime_s } => {
             on_client(view, client, |about| {
-                if view.client(client).is_some_and(|client| client.secrets.is_empty()) {
+                if view.client(client).is_some_and(|client| client.metadata.is_public()) {
                     return Err(Refusal::NoSecret);
                 }
                 let previous_expires_at = at.plus_seconds(*previous_lifetime_s);
@@ -109,10 +109,10 @@ pub fn decide(view: &View<'_>, at: Timestamp, asked: &Asked) -> Decision {
             issue::issue_to_client(view, grant, client, access)
         }
         Command::Refresh(refresh) => issue::refresh(view, at, refresh),
-        Command::RevokeToken { client, token } => issue::revoke_token(view, client, *token),
+        Command::RevokeToken { client, token } => issue::revoke_token(view, at, client, *token),
         Command::RevokeGrant { grant, reason } => issue::revoke_grant(view, grant, reason),
         Command::AddBlacklist { id, target, reason } => {
-            blacklist::add(view, &asked.actor, *id, target, reason)
+            blacklist::add(view, at, &asked.actor, (*id, target, reason))
         }
         Command::LiftBlacklist { id, reason } => blacklist::lift(view, *id, reason),
         Command::EraseSubject { subject, reason, legal_basis } => {

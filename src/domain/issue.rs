@@ -38,6 +38,12 @@ fn issued(draft: &Draft, generation: Option<u32>) -> AccessTokenIssued {
     }
 }
 
+/// Whether the key that signed `draft` was blacklisted meanwhile: the edge signs with another one.
+fn is_signed_in_vain(view: &View<'_>, draft: &Draft) -> bool {
+    let key = draft.key.as_ref().and_then(|kid| view.key(kid));
+    key.is_some_and(|key| key.ban.is_in_force())
+}
+
 /// Whether new tokens may be issued to a client at all.
 fn may_issue(view: &View<'_>, client: &Client, administers: bool) -> Result<(), Refusal> {
     if client.disabled {
@@ -175,7 +181,7 @@ pub(super) fn redeem_code(view: &View<'_>, at: Timestamp, command: &Command) -> 
         Err(NoDraft::Target) => return refused(CodeRefusal::Target),
         Err(NoDraft::Dead) => return Decision::refused(Refusal::Stale),
     };
-    if draft.is_within(&grant.scope, &grant.resources).is_err() {
+    if draft.is_within(&grant.scope, &grant.resources).is_err() || is_signed_in_vain(view, draft) {
         return Decision::refused(Refusal::Stale);
     }
     let mut facts = vec![Fact::new(&about, CodeRedeemed {})];
@@ -272,6 +278,9 @@ pub(super) fn issue_to_client(
             NoDraft::Target | NoDraft::Dead => Refusal::Target,
         });
     }
+    if is_signed_in_vain(view, draft) {
+        return Decision::refused(Refusal::Stale);
+    }
     let about = About { grant: Some(*grant_id), ..about_client(client_id) };
     let mut facts = Vec::with_capacity(2);
     match view.grant(grant_id) {
@@ -280,6 +289,8 @@ pub(super) fn issue_to_client(
             return Decision::refused(Refusal::Stale);
         }
         Some(_) => {}
+        // A request that was prepared at the same time made one: that is the one to use.
+        None if own_grant(view, client).is_some() => return Decision::refused(Refusal::Stale),
         None => {
             let (scope, resources) = (metadata.scope.clone(), metadata.resources.clone());
             let how = How::ClientCredentials;
@@ -331,7 +342,8 @@ pub(super) fn refresh(view: &View<'_>, at: Timestamp, asked: &Refresh) -> Decisi
         (Err(refusal), _) => Err(refusal),
         (Ok(_), Err(fault)) => Err(Refusal::Refresh((*fault).into())),
         (Ok(granted), Ok(draft)) => {
-            if draft.is_within(&grant.scope, &grant.resources).is_err() {
+            let is_within = draft.is_within(&grant.scope, &grant.resources).is_ok();
+            if !is_within || is_signed_in_vain(view, draft) {
                 return Decision::refused(Refusal::Stale);
             }
             facts.push(Fact::new(&about, issued(draft, Some(asked.generation))));
@@ -341,10 +353,15 @@ pub(super) fn refresh(view: &View<'_>, at: Timestamp, asked: &Refresh) -> Decisi
     Decision { facts, outcome }
 }
 
-pub(super) fn revoke_token(view: &View<'_>, client: &ClientId, token: TokenRef) -> Decision {
+pub(super) fn revoke_token(
+    view: &View<'_>,
+    at: Timestamp,
+    client: &ClientId,
+    token: TokenRef,
+) -> Decision {
     let found = match token {
         TokenRef::OfGrant(grant) => view.grant(&grant),
-        TokenRef::Access(digest) => view.token(&digest).map(|(_, grant)| grant),
+        TokenRef::Access(digest) => view.token(&digest, at).map(|(_, grant)| grant),
     };
     // Unknown, expired or revoked before: nothing is left to do (RFC 7009 section 2.2).
     let Some(grant) = found else { return Decision::done(Vec::new()) };

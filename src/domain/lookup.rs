@@ -1,5 +1,6 @@
 //! Questions to the projection: who is known, what is valid at an instant, and why not.
 
+use crate::domain::client::GrantType;
 use crate::domain::event::RefreshRefusal;
 use crate::domain::grant::{Grant, Standing};
 use crate::domain::party::{Ban, Client, Subject};
@@ -171,6 +172,7 @@ impl State {
     pub fn is_refreshable(&self, grant: &Grant, at: Timestamp) -> bool {
         let Some(client) = self.client(&grant.client) else { return false };
         grant.refresh.is_some()
+            && client.metadata.grant_types.contains(&GrantType::RefreshToken)
             && grant.standing == Standing::Live
             && !grant.is_refresh_expired(at, &client.metadata)
             && self.blocked(grant).is_none()

@@ -1,12 +1,15 @@
 //! What a decision sees: the projection, and over it what earlier commands of the same batch did.
 
+use std::collections::BTreeSet;
+
 use crate::domain::event::{Event, Target};
 use crate::domain::grant::Grant;
 use crate::domain::party::{Ban, Client, Subject};
 use crate::domain::record::{About, Record};
 use crate::domain::state::{Entry, Key, State, Token};
-use crate::types::digest::{Digest, LeafHash};
+use crate::types::digest::{Digest, LeafHash, ShortDigest};
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
+use crate::types::time::Timestamp;
 
 /// The projection as it will be once the batch is durable. Where the overlay knows an entry it is
 /// newer; everything else is in the base.
@@ -14,12 +17,16 @@ use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
 pub struct View<'a> {
     base: &'a State,
     top: &'a State,
+    /// Access tokens of the base that died in this batch.
+    gone: &'a BTreeSet<ShortDigest>,
 }
+
+static NONE_GONE: BTreeSet<ShortDigest> = BTreeSet::new();
 
 impl<'a> View<'a> {
     /// The projection as it is, between two batches.
     pub const fn of(state: &'a State) -> Self {
-        Self { base: state, top: state }
+        Self { base: state, top: state, gone: &NONE_GONE }
     }
 
     /// A client by its identifier.
@@ -37,14 +44,16 @@ impl<'a> View<'a> {
         self.top.grant(id).or_else(|| self.base.grant(id))
     }
 
-    /// A kept access token with its grant.
-    pub fn token(&self, digest: &Digest) -> Option<(&'a Token, &'a Grant)> {
+    /// An access token that has not expired at `at`, with its grant. One that has may be kept a
+    /// little longer, but no decision may depend on for how long.
+    pub fn token(&self, digest: &Digest, at: Timestamp) -> Option<(&'a Token, &'a Grant)> {
         let short = digest.short();
         let found = |state: &'a State| {
-            let token = state.token(&short)?;
-            Some((token, state.grant_of(token)?))
+            let token = state.token(&short).filter(|token| at < token.expires_at)?;
+            Some((token, self.grant(&state.grant_of(token)?.id)?))
         };
-        found(self.top).or_else(|| found(self.base))
+        let in_base = || if self.gone.contains(&short) { None } else { found(self.base) };
+        found(self.top).or_else(in_base)
     }
 
     /// A key by its identifier.
@@ -72,11 +81,12 @@ impl<'a> View<'a> {
 #[derive(Debug)]
 pub struct Overlay {
     top: State,
+    gone: BTreeSet<ShortDigest>,
 }
 
 impl Default for Overlay {
     fn default() -> Self {
-        Self { top: State::small() }
+        Self { top: State::small(), gone: BTreeSet::new() }
     }
 }
 
@@ -84,18 +94,25 @@ impl Overlay {
     /// Starts the next batch over `base`.
     pub fn restart(&mut self, base: &State) {
         self.top.restart_over(base);
+        self.gone.clear();
     }
 
     /// What the next decision of this batch sees.
     pub fn view<'a>(&'a self, base: &'a State) -> View<'a> {
-        View { base, top: &self.top }
+        View { base, top: &self.top, gone: &self.gone }
     }
 
     /// Folds a record of this batch in, for the commands after it.
     pub fn apply(&mut self, base: &State, record: &Record, leaf: LeafHash) {
         self.adopt(base, &record.about);
+        if let Event::AccessTokenRevoked(data) = &record.event {
+            self.gone.insert(data.digest.short());
+        }
         if let Event::BlacklistAdded(data) = &record.event {
             self.adopt_target(base, &data.target);
+            if let Target::Token(digest) = &data.target {
+                self.gone.insert(digest.short());
+            }
         }
         if let Event::BlacklistLifted(data) = &record.event
             && let Some(entry) = self.view(base).entry(&data.id).cloned()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::clock::Clock;
-use crate::domain::command::Asked;
+use crate::domain::command::{Asked, Command};
 use crate::domain::decide::{Decision, Granted, decide};
 use crate::domain::record::{Back, Record};
 use crate::domain::refusal::Refusal;
@@ -15,7 +15,7 @@ use crate::domain::view::{Overlay, View};
 use crate::ledger::coalesce::{Caused, Coalescer};
 use crate::ledger::replay::LogError;
 use crate::log::leaf::leaf_hash;
-use crate::log::store::Store;
+use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 use crate::types::time::Timestamp;
@@ -39,6 +39,8 @@ pub struct Writer {
     overlay: Overlay,
     coalescer: Coalescer,
     batch: Batch,
+    /// An append failed: nothing is decided any more, for what is on the disk is not known.
+    has_failed: bool,
 }
 
 /// The records of one batch: durable together.
@@ -58,7 +60,7 @@ impl Writer {
     ) -> Self {
         let coalescer = Coalescer::new(coalesce_keys_max);
         let (overlay, batch) = (Overlay::default(), Batch::default());
-        Self { store, state, clock, overlay, coalescer, batch }
+        Self { store, state, clock, overlay, coalescer, batch, has_failed: false }
     }
 
     /// Decides the commands in turn, makes all that follows durable and visible, and answers each.
@@ -72,13 +74,12 @@ impl Writer {
     ) -> Result<Vec<Answer>, LogError> {
         let state = Arc::clone(&self.state);
         let base = state.read();
-        let at = self.begin(&base);
+        let at = self.begin(&base)?;
+        // Before the commands, so that it does not matter how they are cut into batches.
+        self.record_counts(&base, at, false);
         let mut answers = Vec::new();
         for asked in commands {
             answers.push(self.take(&base, at, asked));
-        }
-        for caused in self.coalescer.due(at, false) {
-            self.record(&base, at, caused);
         }
         drop(base);
         self.finish()?;
@@ -92,10 +93,8 @@ impl Writer {
     pub fn flush_counts(&mut self, closes: bool) -> Result<(), LogError> {
         let state = Arc::clone(&self.state);
         let base = state.read();
-        let at = self.begin(&base);
-        for caused in self.coalescer.due(at, closes) {
-            self.record(&base, at, caused);
-        }
+        let at = self.begin(&base)?;
+        self.record_counts(&base, at, closes);
         drop(base);
         self.finish()
     }
@@ -106,15 +105,29 @@ impl Writer {
     }
 
     /// One reading of the clock per batch; the log's time never goes back.
-    fn begin(&mut self, base: &State) -> Timestamp {
+    fn begin(&mut self, base: &State) -> Result<Timestamp, LogError> {
+        if self.has_failed {
+            return Err(StoreError::Poisoned.into());
+        }
         self.overlay.restart(base);
         self.batch.bytes.clear();
         self.batch.records.clear();
         let now = self.clock.now();
-        base.head().map_or(now, |head| head.at.max(now))
+        Ok(base.head().map_or(now, |head| head.at.max(now)))
+    }
+
+    fn record_counts(&mut self, base: &State, at: Timestamp, closes: bool) {
+        for caused in self.coalescer.due(at, closes) {
+            self.record(base, at, caused);
+        }
     }
 
     fn take(&mut self, base: &State, at: Timestamp, asked: &Asked) -> Answer {
+        if matches!(asked.command, Command::CloseLedger) {
+            // Nothing comes after the record of a clean stop.
+            self.record_counts(base, at, true);
+        }
+        let before = self.batch.records.len();
         let Decision { facts, mut outcome } = decide(&self.overlay.view(base), at, asked);
         let mut seq = None;
         for fact in facts {
@@ -123,10 +136,25 @@ impl Writer {
             let Some(caused) = self.coalescer.offer(at, caused) else { continue };
             match self.record(base, at, caused) {
                 Some(recorded) => seq = Some(recorded),
-                None => outcome = Err(Refusal::TooLarge),
+                None => {
+                    // All records of a command or none.
+                    self.take_back(base, before);
+                    (seq, outcome) = (None, Err(Refusal::TooLarge));
+                    break;
+                }
             }
         }
         Answer { outcome, seq, at }
+    }
+
+    /// Leaves the first `kept` records of this batch, as if the rest had never been decided.
+    fn take_back(&mut self, base: &State, kept: usize) {
+        self.batch.bytes.truncate(kept);
+        self.batch.records.truncate(kept);
+        self.overlay.restart(base);
+        for (record, leaf) in &self.batch.records {
+            self.overlay.apply(base, record, *leaf);
+        }
     }
 
     /// Makes a fact a record of this batch, visible to the commands after it.
@@ -163,7 +191,9 @@ impl Writer {
     /// The commit point: after `append` the batch is durable, after the loop it is visible.
     fn finish(&mut self) -> Result<(), LogError> {
         let Some((first, _)) = self.batch.records.first() else { return Ok(()) };
+        self.has_failed = true;
         self.store.append(first.seq, &self.batch.bytes)?;
+        self.has_failed = false;
         let mut state = self.state.write();
         for (record, leaf) in &self.batch.records {
             state.apply(record, *leaf);

@@ -4,6 +4,8 @@
 mod architecture;
 mod config;
 mod directory;
+mod support;
+mod stories;
 mod evidence_parsers;
 mod guard;
 mod merkle;

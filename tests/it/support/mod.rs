@@ -1,0 +1,8 @@
+//! The constructors that the tests share. A changed constructor breaks one file here.
+
+pub(crate) mod names;
+pub(crate) mod world;
+pub(crate) mod auditor;
+pub(crate) mod script;
+pub(crate) mod render;
+pub(crate) mod golden;
