@@ -9,6 +9,7 @@ mod stories;
 mod evidence_parsers;
 mod guard;
 mod merkle;
+mod readme;
 mod rows;
 mod store_contract;
 mod vectors;
