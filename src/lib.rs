@@ -9,3 +9,4 @@ pub mod log;
 pub mod ledger;
 pub mod oauth;
 pub mod edge;
+pub mod cli;
