@@ -132,8 +132,8 @@ pub enum NotUsable {
 impl ProfileError {
     /// What a person can do next.
     pub fn hint(&self) -> Cow<'static, str> {
-        const LOGIN: &str = "token-ledger login --public URL --admin URL --client-id ID makes one; or set \
-             TOKEN_LEDGER_PUBLIC_URL, _ADMIN_URL, _CLIENT_ID and _CLIENT_SECRET";
+        const LOGIN: &str = "token-ledger login --public URL --admin URL --client-id ID makes one; \
+                             or set the variables that token-ledger --help lists";
         match self {
             Self::NoPlace => "name a file with --profile FILE".into(),
             Self::NotThere { .. } | Self::Malformed { .. } | Self::Lacks { .. } => LOGIN.into(),
