@@ -57,3 +57,4 @@ pub mod guard;
 pub mod config;
 pub mod telemetry;
 pub mod run;
+pub mod cli;

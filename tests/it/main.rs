@@ -6,6 +6,8 @@ mod config;
 mod directory;
 mod support;
 mod stories;
+mod cli;
+mod cli_answers;
 mod evidence_parsers;
 mod guard;
 mod merkle;
