@@ -13,5 +13,6 @@ pub mod edge;
 pub mod http;
 pub mod run;
 pub mod guard;
+pub mod demo;
 pub mod config;
 pub mod telemetry;

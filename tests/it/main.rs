@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod config;
+mod demo;
 mod directory;
 mod evidence_parsers;
 mod guard;
