@@ -54,6 +54,7 @@ pub mod oauth;
 pub mod edge;
 pub mod http;
 pub mod guard;
+pub mod demo;
 pub mod config;
 pub mod telemetry;
 pub mod run;

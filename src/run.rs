@@ -106,6 +106,22 @@ pub async fn start(
     // The sockets first: a port in use is found before the ledger is touched.
     let public = bind(config.listen.as_str())?;
     let admin = bind(config.admin_listen.as_str())?;
+    start_on([public, admin], path, config, clock, entropy, progress).await
+}
+
+/// As [`start`], on sockets that are bound already, the public one first: for who needs to know
+/// the address, as part of the issuer, before there is a ledger.
+///
+/// # Errors
+/// As [`start`], but for [`RunError::Bind`].
+pub async fn start_on(
+    [public, admin]: [TcpListener; 2],
+    path: &Path,
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    progress: impl FnMut(Seq),
+) -> Result<Running, RunError> {
     let limits = Limits {
         queue_commands_max: config.queue_commands_max,
         batch_commands_max: config.batch_commands_max,

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod config;
+mod demo;
 mod directory;
 mod support;
 mod stories;
