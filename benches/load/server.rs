@@ -88,7 +88,10 @@ impl Ledger {
         let binary = env!("CARGO_BIN_EXE_token-ledger");
         // Below the target directory: a temporary directory may live in memory.
         let folder = data.is_none().then(|| {
-            tempfile::Builder::new().prefix("load-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+            tempfile::Builder::new()
+                .prefix("load-")
+                .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+                .unwrap()
         });
         let data = data.unwrap_or_else(|| folder.as_ref().unwrap().path()).join("ledger");
         let made = Command::new(binary)

@@ -100,7 +100,7 @@ pub struct DemoArgs {
     /// Where to make the ledger of the demonstration; a temporary directory if absent
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Keep that ledger afterwards, to look at it with the other commands
+    /// Leave the servers running until Ctrl-C, and print the curl lines to go on by hand
     #[arg(long)]
     pub keep: bool,
 }

@@ -49,7 +49,8 @@ impl Process {
 }
 
 async fn post_form(url: &str, basic: &(String, String), form: &[(&str, &str)]) -> Option<Value> {
-    let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let body: String =
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let sent = reqwest::Client::new()
         .post(url)
         .basic_auth(&basic.0, Some(&basic.1))
@@ -65,7 +66,8 @@ async fn post_form(url: &str, basic: &(String, String), form: &[(&str, &str)]) -
 }
 
 async fn post_json(url: &str, bearer: &str, body: &Value) -> Value {
-    let sent = reqwest::Client::new().post(url).bearer_auth(bearer).json(body).send().await.unwrap();
+    let sent =
+        reqwest::Client::new().post(url).bearer_auth(bearer).json(body).send().await.unwrap();
     assert!(sent.status().is_success(), "{}: {}", sent.status(), sent.text().await.unwrap());
     sent.json().await.unwrap()
 }

@@ -11,6 +11,7 @@ mod cli;
 mod cli_answers;
 mod evidence_parsers;
 mod guard;
+mod kill;
 mod merkle;
 mod readme;
 mod rows;
