@@ -340,6 +340,9 @@ impl From<NoDraft> for RefreshRefusal {
 
 impl Draft {
     /// Whether the token stays within what was granted.
+    ///
+    /// # Errors
+    /// [`NoDraft::Scope`] or [`NoDraft::Target`]: the edge prepares it again.
     pub fn is_within(&self, scope: &Scope, resources: &Resources) -> Result<(), NoDraft> {
         if !self.scope.is_within(scope) {
             return Err(NoDraft::Scope);

@@ -102,6 +102,15 @@ impl Keyed for Subject {
 }
 
 impl Client {
+    /// Two at most: the one being replaced stays for the time it was given.
+    pub(super) fn replace_secret(&mut self, digest: Digest, previous_expires_at: Timestamp) {
+        self.secrets.truncate(1);
+        if let Some(previous) = self.secrets.first_mut() {
+            previous.expires_at = Some(previous_expires_at);
+        }
+        self.secrets.insert(0, ClientSecret { digest, expires_at: None });
+    }
+
     /// A copy that stands in no list of another projection.
     pub(super) fn unlisted(&self) -> Self {
         Self { grants: None, ..self.clone() }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::client::AccessTokenFormat;
-use crate::domain::event::{AccessTokenIssued, ClientRegistered, Event, GrantCreated, Target};
+use crate::domain::event::{
+    AccessTokenIssued, BlacklistAdded, BlacklistLifted, ClientRegistered, Event, GrantCreated,
+    Target,
+};
 use crate::domain::grant::{Code, Grant, Standing};
 use crate::domain::party::{Ban, Client, ClientSecret, Subject};
 use crate::domain::record::{About, Actor, Record};
@@ -185,7 +188,8 @@ impl State {
             Event::SubjectRegistered(_) => self.register_subject(record),
             Event::AccessTokenIssued(data) => self.issue(record, data),
             Event::AccessTokenRevoked(data) => self.forget_token(data.digest.short()),
-            Event::BlacklistAdded(_) | Event::BlacklistLifted(_) => self.apply_blacklist(record),
+            Event::BlacklistAdded(data) => self.add_to_blacklist(record, data),
+            Event::BlacklistLifted(data) => self.lift(seq, data),
             Event::KeyAdded(data) => {
                 let key = Key {
                     id: data.kid.clone(),
@@ -204,10 +208,15 @@ impl State {
                     key.retired_at = Some(at);
                 }
             }
-            Event::ClientUpdated(_)
-            | Event::ClientSecretRotated(_)
-            | Event::ClientDisabled(_)
-            | Event::ClientEnabled(_) => self.apply_to_client(record),
+            Event::ClientUpdated(data) => self.change_client(record, |client| {
+                client.metadata = Arc::new((*data.metadata).clone());
+            }),
+            Event::ClientSecretRotated(data) => {
+                let (secret, expires_at) = (data.secret, data.previous_expires_at);
+                self.change_client(record, |client| client.replace_secret(secret, expires_at));
+            }
+            Event::ClientDisabled(_) => self.change_client(record, |client| client.disabled = true),
+            Event::ClientEnabled(_) => self.change_client(record, |client| client.disabled = false),
             Event::SubjectErased(_) => {
                 let subject = record.about.subject.as_ref().map(SubjectId::as_bytes);
                 if let Some(subject) = subject.and_then(|key| self.subjects.find_mut(key)) {
@@ -269,22 +278,10 @@ impl State {
         self.clients.insert(id, client);
     }
 
-    fn apply_to_client(&mut self, record: &Record) {
+    fn change_client(&mut self, record: &Record, change: impl FnOnce(&mut Client)) {
         let client = record.about.client.as_ref().and_then(|id| self.clients.get_mut(id));
-        let Some(client) = client else { return };
-        match &record.event {
-            Event::ClientUpdated(data) => client.metadata = Arc::new((*data.metadata).clone()),
-            Event::ClientSecretRotated(data) => {
-                // Two at most: the one being replaced stays for the time it was given.
-                client.secrets.truncate(1);
-                if let Some(previous) = client.secrets.first_mut() {
-                    previous.expires_at = Some(data.previous_expires_at);
-                }
-                client.secrets.insert(0, ClientSecret { digest: data.secret, expires_at: None });
-            }
-            Event::ClientDisabled(_) => client.disabled = true,
-            Event::ClientEnabled(_) => client.disabled = false,
-            event => debug_assert!(false, "{} is not about a client alone", event.kind()),
+        if let Some(client) = client {
+            change(client);
         }
     }
 
@@ -398,37 +395,32 @@ impl State {
         }
     }
 
-    fn apply_blacklist(&mut self, record: &Record) {
-        let seq = record.seq;
-        match &record.event {
-            Event::BlacklistAdded(data) => {
-                if let Target::Token(digest) = &data.target {
-                    self.forget_token(digest.short());
-                }
-                if let Some(ban) = self.ban_mut(&data.target) {
-                    ban.add(seq);
-                }
-                let entry = Entry {
-                    id: data.id,
-                    target: data.target.clone(),
-                    reason: data.reason.clone(),
-                    actor: record.actor.clone(),
-                    seq,
-                    at: record.at,
-                    watermark: data.watermark,
-                    lifted: None,
-                };
-                self.blacklist.insert(data.id, entry);
-            }
-            Event::BlacklistLifted(data) => {
-                let Some(entry) = self.blacklist.get_mut(&data.id) else { return };
-                entry.lifted = Some(seq);
-                let target = entry.target.clone();
-                if let Some(ban) = self.ban_mut(&target) {
-                    ban.lift();
-                }
-            }
-            event => debug_assert!(false, "{} is not about the blacklist", event.kind()),
+    fn add_to_blacklist(&mut self, record: &Record, data: &BlacklistAdded) {
+        if let Target::Token(digest) = &data.target {
+            self.forget_token(digest.short());
+        }
+        if let Some(ban) = self.ban_mut(&data.target) {
+            ban.add(record.seq);
+        }
+        let entry = Entry {
+            id: data.id,
+            target: data.target.clone(),
+            reason: data.reason.clone(),
+            actor: record.actor.clone(),
+            seq: record.seq,
+            at: record.at,
+            watermark: data.watermark,
+            lifted: None,
+        };
+        self.blacklist.insert(data.id, entry);
+    }
+
+    fn lift(&mut self, seq: Seq, data: &BlacklistLifted) {
+        let Some(entry) = self.blacklist.get_mut(&data.id) else { return };
+        entry.lifted = Some(seq);
+        let target = entry.target.clone();
+        if let Some(ban) = self.ban_mut(&target) {
+            ban.lift();
         }
     }
 

@@ -89,11 +89,11 @@ impl Coalescer {
         }
         let mut due = Vec::new();
         for held in self.held.values_mut() {
-            if closes || spaced(held.written_at) <= at {
-                if let Some((caused, count)) = held.waiting.take() {
-                    held.written_at = at;
-                    due.push(with_count(caused, count));
-                }
+            if (closes || spaced(held.written_at) <= at)
+                && let Some((caused, count)) = held.waiting.take()
+            {
+                held.written_at = at;
+                due.push(with_count(caused, count));
             }
         }
         self.waiting -= due.len();
@@ -176,10 +176,10 @@ mod tests {
     }
 
     fn counted(caused: Option<Caused>) -> Option<u64> {
-        match caused?.fact.event {
-            Event::ClientAuthenticationFailed(data) => Some(data.count),
-            event => unreachable!("{event:?}"),
-        }
+        let Event::ClientAuthenticationFailed(data) = caused?.fact.event else {
+            unreachable!("only such were offered")
+        };
+        Some(data.count)
     }
 
     #[test]

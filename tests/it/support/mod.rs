@@ -6,3 +6,7 @@ pub(crate) mod auditor;
 pub(crate) mod script;
 pub(crate) mod render;
 pub(crate) mod golden;
+pub(crate) mod policies;
+pub(crate) mod model;
+pub(crate) mod recorded;
+pub(crate) mod samples;

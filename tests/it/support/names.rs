@@ -2,7 +2,7 @@
 
 use token_ledger::crypto::seal::Sealed;
 use token_ledger::domain::client::AccessTokenFormat;
-use token_ledger::domain::command::{Draft, Owner, Refresh};
+use token_ledger::domain::command::{Draft, Owner};
 use token_ledger::types::digest::Digest;
 use token_ledger::types::id::{BlacklistId, ClientId, GrantId, KeyId, OriginTag, SubjectId};
 use token_ledger::types::resource::Resources;
@@ -80,23 +80,4 @@ pub(crate) fn refresh_digest(grant: &str, generation: u32, secret: &str) -> Dige
 pub(crate) fn draft(name: &str, scope: Scope, audience: Resources, expires_at: Timestamp) -> Draft {
     let (jti, format, key) = (None, AccessTokenFormat::Opaque, None);
     Draft { digest: digest(name), jti, format, key, scope, audience, expires_at }
-}
-
-/// A refresh of `grant` in `generation`, by `client`, from the host `from`.
-pub(crate) fn refresh(
-    grant: &str,
-    generation: u32,
-    client: &str,
-    from: &str,
-    access: Draft,
-) -> Refresh {
-    Refresh {
-        grant: grant_id(grant),
-        generation,
-        digest: refresh_digest(grant, generation, ""),
-        successor: refresh_digest(grant, generation + 1, ""),
-        client: client_id(client),
-        tag: Some(tag(from)),
-        access: Ok(Box::new(access)),
-    }
 }

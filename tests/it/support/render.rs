@@ -18,14 +18,14 @@ use crate::support::world::EPOCH_S;
 /// The tokens that an answer to `command` shows: the access token, and the refresh token.
 pub(crate) fn subject_of(command: &Command, words: &[&str]) -> (String, String, String) {
     let word = |i: usize| words.get(i).copied().unwrap_or_default().to_owned();
-    match command {
-        Command::RedeemCode { .. } => (word(2), format!("{}.0", word(1)), String::new()),
-        Command::Refresh(asked) => {
-            let grant = words[1].split('.').next().unwrap();
-            (word(2), format!("{grant}.{}", asked.generation + 1), word(1))
-        }
-        _ => (word(3), String::new(), String::new()),
+    if let Command::Refresh(asked) = command {
+        let (grant, _) = words[1].split_once('.').expect("grant.generation");
+        return (word(2), format!("{grant}.{}", asked.generation + 1), word(1));
     }
+    if matches!(command, Command::RedeemCode { .. }) {
+        return (word(2), format!("{}.0", word(1)), String::new());
+    }
+    (word(3), String::new(), String::new())
 }
 
 pub(crate) fn outcome(

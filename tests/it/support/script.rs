@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use token_ledger::domain::client::{AuthMethod, ClientMetadata, GrantType, Rotation};
 use token_ledger::domain::command::{BlacklistTarget, Command, NoDraft, Refresh, TokenRef};
 use token_ledger::domain::event::Target;
+use token_ledger::domain::record::About;
 use token_ledger::types::id::Seq;
 use token_ledger::types::resource::Resources;
 use token_ledger::types::scope::Scope;
@@ -78,16 +79,7 @@ impl Script {
             _ => {}
         }
         let end = self.world.end();
-        let (mut commands, mut shown) = (Vec::new(), Vec::new());
-        for text in lines {
-            let line = Line::parse(text);
-            let times: u32 = line.option("times").map_or(1, |times| times.parse().unwrap());
-            for i in 1..=times {
-                let suffix = if times == 1 { String::new() } else { format!("#{i}") };
-                commands.push(self.command(&line, &suffix));
-                shown.push(render::subject_of(commands.last().unwrap(), line.words.as_slice()));
-            }
-        }
+        let (commands, shown) = self.commands(lines);
         let answers = self.world.together(commands);
         let mut out: Vec<(String, u32)> = Vec::new();
         for (answer, shown) in answers.iter().zip(shown) {
@@ -101,6 +93,21 @@ impl Script {
         let mut out: Vec<_> = out.iter().map(|(text, n)| format!("{text}{}", times(*n))).collect();
         out.extend(self.recorded(end));
         out
+    }
+
+    /// The commands of `lines`, each with the tokens that its answer would show.
+    pub(crate) fn commands(&mut self, lines: &[&str]) -> (Vec<Command>, Vec<Shown>) {
+        let (mut commands, mut shown) = (Vec::new(), Vec::new());
+        for text in lines {
+            let line = Line::parse(text);
+            let times: u32 = line.option("times").map_or(1, |times| times.parse().unwrap());
+            for i in 1..=times {
+                let suffix = if times == 1 { String::new() } else { format!("#{i}") };
+                commands.push(self.command(&line, &suffix));
+                shown.push(render::subject_of(commands.last().unwrap(), line.words.as_slice()));
+            }
+        }
+        (commands, shown)
     }
 
     fn recorded(&self, from: Seq) -> Vec<String> {
@@ -189,7 +196,13 @@ impl Script {
                 client: client_id(line.word(1)),
                 method: "client_secret_basic".to_owned(),
             },
+            "open" => Command::OpenLedger { version: "0".to_owned(), clean: true },
             "close" => Command::CloseLedger,
+            "audit" => Command::ReadAudit {
+                what: "trail".to_owned(),
+                parameters: serde_json::Map::new(),
+                about: About { grant: Some(grant_id(line.word(1))), ..About::default() },
+            },
             verb => panic!("no such command: {verb}"),
         }
     }
@@ -289,6 +302,8 @@ impl Script {
     }
 }
 
+/// Access token, refresh token, and the refresh token that was presented.
+type Shown = (String, String, String);
 type Drafted = Result<Box<token_ledger::domain::command::Draft>, NoDraft>;
 
 fn redirect_uri(name: &str) -> String {

@@ -9,9 +9,9 @@ use token_ledger::clock::{Clock, ManualClock};
 use token_ledger::domain::client::{ClientMetadata, GrantType};
 use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::grant::Grant;
-use token_ledger::domain::record::{Actor, Record};
+use token_ledger::domain::record::{Actor, Origin, Record};
 use token_ledger::domain::state::State;
-use token_ledger::ledger::replay::{LogError, replay, verify_next};
+use token_ledger::ledger::replay::{LogError, replay};
 use token_ledger::ledger::writer::{Answer, Writer};
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::store::{Store, records_from};
@@ -19,7 +19,7 @@ use token_ledger::types::id::{RequestId, Seq};
 use token_ledger::types::time::Timestamp;
 
 use crate::support::auditor::Auditor;
-use crate::support::names::{client_id, digest, key_id, scope};
+use crate::support::names::{client_id, digest, key_id, scope, sealed};
 
 /// The story time 0, so that a clock may also step back.
 pub(crate) const EPOCH_S: u64 = 1_000_000;
@@ -81,10 +81,12 @@ impl World {
         Self::over(self.store.reopen(), self.clock.now(), self.asked)
     }
 
+    /// Sets the clock to a second of the story, which may lie before its start.
     pub(crate) fn set_s(&self, seconds: f64) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let micros = (seconds * 1e6).round() as u64;
-        self.clock.set(Timestamp::from_micros(EPOCH_S * 1_000_000 + micros));
+        #[expect(clippy::cast_possible_truncation)]
+        let micros = (seconds * 1e6).round() as i64;
+        let at = (EPOCH_S * 1_000_000).checked_add_signed(micros).expect("after 1970");
+        self.clock.set(Timestamp::from_micros(at));
     }
 
     /// The time by which the next command is judged.
@@ -122,7 +124,7 @@ impl World {
     fn asked(&mut self, command: Command) -> Asked {
         self.asked += 1;
         let request = RequestId::from_bytes(self.asked.to_be_bytes());
-        Asked { request, actor: actor(&command), origin: None, command }
+        Asked { request, actor: actor(&command), origin: origin(&command), command }
     }
 
     pub(crate) fn end(&self) -> Seq {
@@ -138,16 +140,6 @@ impl World {
         let bytes = self.bytes();
         let from = usize::try_from(from.0).unwrap();
         bytes[from..].iter().map(|bytes| Record::decode(bytes).unwrap()).collect()
-    }
-
-    /// The fold of the first `end` records.
-    pub(crate) fn fold_to(&self, end: Seq) -> State {
-        let mut state = State::default();
-        for bytes in self.bytes().iter().take(usize::try_from(end.0).unwrap()) {
-            let next = verify_next(&state, bytes).unwrap();
-            state.apply(&next.record, next.leaf);
-        }
-        state
     }
 
     /// All that must hold of any ledger at any moment.
@@ -213,6 +205,19 @@ fn actor(command: &Command) -> Actor {
         | Command::RetireKey { .. }
         | Command::FailAuthentication { .. } => Actor::Ledger,
     }
+}
+
+/// As the edge does it: sealed where there is a person, readable where there is none.
+fn origin(command: &Command) -> Option<Origin> {
+    if matches!(command, Command::RedeemCode { .. } | Command::Refresh(_)) {
+        return Some(Origin::Sealed(sealed("origin")));
+    }
+    let of_client =
+        matches!(command, Command::IssueToClient { .. } | Command::FailAuthentication { .. });
+    of_client.then(|| {
+        let (address, user_agent) = ("192.0.2.7".to_owned(), "robot/1 \"x\"".to_owned());
+        Origin::Clear { address, user_agent }
+    })
 }
 
 /// Every list of the projection holds exactly what a search of everything finds, newest first.
