@@ -8,4 +8,6 @@ mod guard;
 mod merkle;
 mod rows;
 mod store_contract;
+mod support;
+mod http_token;
 mod vectors;
