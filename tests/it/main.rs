@@ -10,4 +10,6 @@ mod rows;
 mod store_contract;
 mod support;
 mod http_token;
+mod http_client_auth;
+mod http_codes;
 mod vectors;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use base64::Engine;
@@ -178,4 +179,21 @@ impl Answer {
     pub(crate) fn types(&self) -> Vec<String> {
         self.records().iter().map(|record| record["type"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// Runs all of them at once; the answers in their order.
+pub(crate) async fn together<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut is_done = true;
+        for (one, answer) in waiting.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            match one.as_mut().poll(context) {
+                Poll::Ready(ready) => *answer = Some(ready),
+                Poll::Pending => is_done = false,
+            }
+        }
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, answer)| answer).collect()
 }
