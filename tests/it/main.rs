@@ -12,4 +12,7 @@ mod support;
 mod http_token;
 mod http_client_auth;
 mod http_codes;
+mod http_refresh;
+mod http_revoke;
+mod http_introspect;
 mod vectors;
