@@ -115,7 +115,7 @@ pub async fn start(
 /// # Errors
 /// As [`start`], but for [`RunError::Bind`].
 pub async fn start_on(
-    [public, admin]: [TcpListener; 2],
+    sockets: [TcpListener; 2],
     path: &Path,
     config: &Config,
     clock: Arc<dyn Clock>,
@@ -130,13 +130,32 @@ pub async fn start_on(
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let opened = open(path, limits, cache, copy, clock, progress)?;
+    let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
+    let clean = opened.clean;
+    match serve(opened, sockets, config, entropy).await {
+        Ok(running) => Ok(running),
+        Err(error) => {
+            // Or the writer would keep the directory locked for as long as the process lives.
+            close(&ledger).await?;
+            // A crash before this start has no record yet if the mark says that there was none.
+            if clean {
+                leave_clean_mark(&directory, &ledger.state())?;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn serve(
+    opened: Opened,
+    [public, admin]: [TcpListener; 2],
+    config: &Config,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Running, RunError> {
     let Opened { directory, ledger, database, vault, keys, clean } = opened;
-    let issuer: Issuer =
-        directory.marker().issuer.parse().map_err(|error: crate::oauth::issuer::NotAnIssuer| {
-            RunError::Issuer(error.to_string())
-        })?;
-    let own_resource: Resource =
-        issuer.as_str().parse().map_err(|_| RunError::Issuer(issuer.to_string()))?;
+    let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
+    let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
+    let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
     let edge = Arc::new(Edge {
         ledger,
         keyring: Keyring::new(keys),
@@ -145,13 +164,9 @@ pub async fn start_on(
         own_resource,
         entropy,
         keys_file: Some(directory.keys_file()),
+        changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
-        limits: EdgeLimits {
-            code_lifetime_s: u64::from(config.code_lifetime_s),
-            page_grants_max: config.page_grants_max,
-            page_records_max: config.page_records_max,
-            trail_records_max: config.trail_records_max,
-        },
+        limits: edge_limits(config),
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     note(&edge, Command::OpenLedger { version, clean }).await?;
@@ -168,6 +183,25 @@ pub async fn start_on(
     let every_s = u64::from(config.vault_rewrite_s_max);
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
     Ok(Running { public, admin, edge, directory, database, handles, serving, rewriting })
+}
+
+/// Stops the writer once it has answered what waits.
+async fn close(ledger: &Ledger) -> Result<(), RunError> {
+    let ledger = ledger.clone();
+    match tokio::task::spawn_blocking(move || ledger.stop()).await {
+        Ok(stopped) => Ok(stopped?),
+        Err(_) => Err(RunError::Ended),
+    }
+}
+
+fn edge_limits(config: &Config) -> EdgeLimits {
+    EdgeLimits {
+        code_lifetime_s: u64::from(config.code_lifetime_s),
+        page_grants_max: config.page_grants_max,
+        page_records_max: config.page_records_max,
+        trail_records_max: config.trail_records_max,
+        scan_wait_ms: config.submit_timeout_ms,
+    }
 }
 
 fn server_limits(config: &Config) -> ServerLimits {
@@ -237,15 +271,10 @@ impl Running {
             Ok(Err(error)) => tracing::warn!(%error, "a listener did not stop cleanly"),
             Err(_) => tracing::warn!("a listener ended early"),
         }
-        if !failed {
-            note(&edge, Command::CloseLedger).await?;
-        }
-        let ledger = edge.ledger.clone();
-        let stopped = tokio::task::spawn_blocking(move || ledger.stop()).await;
-        match stopped {
-            Ok(result) => result?,
-            Err(_) => return Err(RunError::Ended),
-        }
+        let closed = if failed { Ok(()) } else { note(&edge, Command::CloseLedger).await };
+        // The reason of a failure comes first: it says more than that the writer has stopped.
+        close(&edge.ledger).await?;
+        closed?;
         if failed {
             return Err(RunError::Ended);
         }

@@ -12,7 +12,10 @@ use crate::crypto::jwt::{decode_part, grant_of_jti};
 use crate::crypto::leak::kind_and_digest;
 use crate::crypto::presented::Presented;
 use crate::domain::command::Command;
+use crate::domain::event::Event;
+use crate::domain::grant::Grant;
 use crate::domain::record::{About, Actor};
+use crate::domain::refusal::Refusal;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::oauth::error::ErrorCode;
@@ -68,7 +71,7 @@ impl Edge {
             return Ok(person.subject);
         }
         let known = pseudonym.filter(|id| self.ledger.state().subject(id).is_some());
-        known.ok_or_else(|| crate::domain::refusal::Refusal::UnknownSubject.into())
+        known.ok_or_else(|| Refusal::UnknownSubject.into())
     }
 
     /// Records that `what` is read, before it is.
@@ -92,7 +95,8 @@ impl Edge {
     /// Records that match, as exact bytes.
     ///
     /// # Errors
-    /// [`Fault`] when the reading cannot be recorded or the log cannot be read.
+    /// `not_found` or `invalid_request` for a name that the log does not know; [`Fault`] when the
+    /// reading cannot be recorded or the log cannot be read.
     pub async fn records(
         &self,
         actor: Actor,
@@ -100,6 +104,7 @@ impl Edge {
         filter: Filter,
         limit: Option<usize>,
     ) -> Result<(AsOf, Page), Fault> {
+        self.check_filter(&filter)?;
         let mut parameters = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -122,6 +127,24 @@ impl Edge {
         Ok((as_of, self.with_log(run).await??))
     }
 
+    /// What is asked for is recorded for ever, so it must be a name that the log knows: whoever
+    /// mistook one box for another must not leave a person's address there.
+    fn check_filter(&self, filter: &Filter) -> Result<(), Fault> {
+        let known = |kind: &str| Event::ALL.iter().any(|(name, _)| *name == kind);
+        if filter.kind.as_deref().is_some_and(|kind| !known(kind)) {
+            let what = "type is not the name of an event, like refresh_token.rotated";
+            return Err(Fault::refused(ErrorCode::InvalidRequest, what));
+        }
+        let state = self.ledger.state();
+        if filter.client.as_ref().is_some_and(|id| state.client(id).is_none()) {
+            return Err(Refusal::UnknownClient.into());
+        }
+        if filter.grant.as_ref().is_some_and(|id| state.grant(id).is_none()) {
+            return Err(Refusal::UnknownGrant.into());
+        }
+        Ok(())
+    }
+
     /// A whole trail, oldest first; its last record is the reading itself.
     ///
     /// # Errors
@@ -139,26 +162,25 @@ impl Edge {
         let (steps, more) =
             self.with_log(move |store, _| walk(store, &trail, head, limit)).await??;
         if more.is_some() {
-            let what = "the trail is longer than trail_records_max: read it with /audit/records";
-            return Err(Fault::refused(ErrorCode::InvalidRequest, what));
+            return Err(too_long());
         }
         Ok((as_of, steps))
     }
 
     fn about_trail(&self, trail: &Trail) -> Result<About, Fault> {
         let state = self.ledger.state();
-        let unknown = crate::domain::refusal::Refusal::UnknownGrant;
+        let unknown = Refusal::UnknownGrant;
         match trail {
             Trail::Grant(id) => {
                 state.grant(id).ok_or(unknown)?;
                 Ok(About { grant: Some(*id), ..About::default() })
             }
             Trail::Subject(id) => {
-                state.subject(id).ok_or(crate::domain::refusal::Refusal::UnknownSubject)?;
+                state.subject(id).ok_or(Refusal::UnknownSubject)?;
                 Ok(About { subject: Some(*id), ..About::default() })
             }
             Trail::Client(id) => {
-                state.client(id).ok_or(crate::domain::refusal::Refusal::UnknownClient)?;
+                state.client(id).ok_or(Refusal::UnknownClient)?;
                 Ok(About { client: Some(id.clone()), ..About::default() })
             }
         }
@@ -195,15 +217,16 @@ impl Edge {
         let limit = self.limits.trail_records_max;
         let past =
             self.with_log(move |store, _| fold(store, &control, &extent, at, limit)).await??;
-        let Some(past) = past else {
-            let what = "the trail is longer than trail_records_max: ask for one grant";
-            return Err(Fault::refused(ErrorCode::InvalidRequest, what));
-        };
-        let tokens = valid(&past, at, |grant| match &whose {
+        let wanted = |grant: &Grant| match &whose {
             Whose::Subject(id) => grant.subject == Some(*id),
             Whose::Client(id) => grant.client == *id,
             Whose::Grant(id) => grant.id == *id,
-        });
+        };
+        let tokens = past.and_then(|past| valid(&past, at, limit, wanted));
+        let tokens = tokens.ok_or_else(|| {
+            let what = "the answer needs more than trail_records_max records: ask for one grant";
+            Fault::refused(ErrorCode::InvalidRequest, what)
+        })?;
         Ok((as_of, tokens))
     }
 
@@ -261,8 +284,11 @@ impl Edge {
     ) -> Result<Option<Found>, Fault> {
         let limit = self.limits.trail_records_max;
         let trail = Trail::Grant(grant);
-        let (steps, _) =
+        let (steps, more) =
             self.with_log(move |store, _| walk(store, &trail, as_of.seq, limit)).await??;
+        if more.is_some() {
+            return Err(too_long());
+        }
         let (known, client, subject) = {
             let state = self.ledger.state();
             let Some(grant) = state.grant(&grant) else { return Ok(None) };
@@ -297,6 +323,12 @@ impl Edge {
         let token = state.token(&digest.short())?;
         state.grant_of(token).map(|grant| grant.id)
     }
+}
+
+/// A part of a trail would be a wrong answer.
+fn too_long() -> Fault {
+    let what = "the trail is longer than trail_records_max: read it with /audit/records";
+    Fault::refused(ErrorCode::InvalidRequest, what)
 }
 
 fn extent(state: &crate::domain::state::State, whose: &Whose) -> Extent {

@@ -9,6 +9,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::state::State;
 use crate::edge::Edge;
 use crate::edge::fault::Fault;
+use crate::oauth::error::ErrorCode;
 use crate::types::id::{ClientId, GrantId, SubjectId};
 use crate::types::time::Timestamp;
 
@@ -29,21 +30,25 @@ impl Edge {
     }
 
     /// A page of a resource owner's live grants, newest first.
+    ///
+    /// # Errors
+    /// `invalid_request` for the cursor of another list.
     pub fn grants_of_subject(
         &self,
         id: &SubjectId,
         after: Option<&GrantId>,
         limit: usize,
-    ) -> Value {
+    ) -> Result<Value, Fault> {
         let now = self.ledger.now();
         let state = self.ledger.state();
-        page_json(&state, &state.grants_of_subject(id, after, limit), now)
+        check_cursor(&state, after, |grant| grant.subject == Some(*id))?;
+        Ok(page_json(&state, &state.grants_of_subject(id, after, limit), now))
     }
 
     /// A page of a client's live grants, newest first.
     ///
     /// # Errors
-    /// `not_found`.
+    /// `not_found`, or `invalid_request` for the cursor of another list.
     pub fn grants_of_client(
         &self,
         id: &ClientId,
@@ -53,9 +58,28 @@ impl Edge {
         let now = self.ledger.now();
         let state = self.ledger.state();
         state.client(id).ok_or(Refusal::UnknownClient)?;
+        check_cursor(&state, after, |grant| grant.client == *id)?;
         Ok(page_json(&state, &state.grants_of_client(id, after, limit), now))
     }
 }
+
+/// A cursor leads on along the list that it stands in, so it must not be of another one.
+fn check_cursor(
+    state: &State,
+    cursor: Option<&GrantId>,
+    is_listed: impl Fn(&Grant) -> bool,
+) -> Result<(), Fault> {
+    match cursor {
+        Some(id) if !state.grant(id).is_some_and(is_listed) => {
+            let what = "cursor is not one that this list has given";
+            Err(Fault::refused(ErrorCode::InvalidRequest, what))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// How many live tokens are shown of one grant: a client of its own may have very many.
+const TOKENS_SHOWN_MAX: usize = 100;
 
 /// A page may hold fewer grants than asked for, as dead ones are left out; it is the last one where
 /// there is no cursor.
@@ -80,6 +104,9 @@ fn grant_json(state: &State, grant: &Grant, now: Timestamp) -> Value {
         Standing::Live if state.blocked(grant).is_some() => "blocked",
         Standing::Live => "live",
     };
+    let mut tokens = valid_of_grant(state, grant, now, TOKENS_SHOWN_MAX + 1);
+    let more = TOKENS_SHOWN_MAX < tokens.len();
+    tokens.truncate(TOKENS_SHOWN_MAX);
     json!({
         "grant_id": grant.id,
         "client_id": grant.client,
@@ -89,6 +116,7 @@ fn grant_json(state: &State, grant: &Grant, now: Timestamp) -> Value {
         "resource": grant.resources,
         "created_at": grant.created_at,
         "status": status,
-        "tokens": valid_of_grant(state, grant, now),
+        "tokens": tokens,
+        "more_tokens": more,
     })
 }

@@ -1,7 +1,7 @@
 //! What operators do: revoke grants, blacklist and lift, erase people, change keys.
 
 use crate::audit::records::first_with_digest;
-use crate::crypto::keys::KeyFileRefused;
+use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::leak::{TokenKind, kind_and_digest};
 use crate::crypto::presented::Presented;
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
@@ -15,6 +15,7 @@ use crate::edge::authorize::check_sub;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::entropy::bytes;
+use crate::log::file::{FILE_MODE, write_durably};
 use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
@@ -243,15 +244,17 @@ impl Edge {
         let (kid, alg) = (key.kid().clone(), key.algorithm().as_str().to_owned());
         let public = serde_json::to_value(key.public_jwk())
             .map_err(|_| Fault::Broken("a public key does not serialise"))?;
+        // One rotation at a time, or the key in between would never be retired.
+        let _turn = self.changing.lock().await;
         let old = self.keyring.signer().kid().clone();
         // The private half is durable before the log speaks of it, and used only after.
-        let keep = |file: &_| self.keep_keys(file);
-        self.keyring.change(|file| Ok(file.add_signing_key(key)?), keep)?;
+        self.change_keys(move |file| file.add_signing_key(key)).await?;
         let purpose = "access_token".to_owned();
         let command = Command::AddKey { kid: kid.clone(), purpose, alg, public };
         let asked = self.asked(actor.clone(), Some(caller.in_clear()), command);
         self.submit(asked).await?.outcome?;
-        self.keyring.change(|file| Ok(file.use_signing_key(&kid)?), keep)?;
+        let next = kid.clone();
+        self.change_keys(move |file| file.use_signing_key(&next)).await?;
         let retire = Command::RetireKey { kid: old };
         match self.submit(self.asked(actor, Some(caller.in_clear()), retire)).await?.outcome {
             // Somebody retired it meanwhile.
@@ -260,11 +263,19 @@ impl Edge {
         }
     }
 
-    fn keep_keys(&self, file: &crate::crypto::keys::KeyFile) -> Result<(), KeyFault> {
-        match &self.keys_file {
-            Some(path) => Ok(crate::log::file::write_durably(path, &file.encode(), 0o600)?),
+    /// Changes the keys and their file, off the asynchronous threads.
+    async fn change_keys(
+        &self,
+        change: impl FnOnce(&mut KeyFile) -> Result<(), KeyFileRefused> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let (keyring, path) = (self.keyring.clone(), self.keys_file.clone());
+        let keep = move |file: &KeyFile| match &path {
+            Some(path) => Ok(write_durably(path, &file.encode(), FILE_MODE)?),
             None => Ok(()),
-        }
+        };
+        let run = move || keyring.change(|file| Ok::<_, KeyFault>(change(file)?), keep);
+        let done = tokio::task::spawn_blocking(run).await;
+        Ok(done.map_err(|_| Fault::Broken("the change of the keys ended early"))??)
     }
 
     /// Before the key that signs is blacklisted, another one takes its place.

@@ -95,7 +95,8 @@ async fn list(app: Data<App>, request: HttpRequest) -> HttpResponse {
     .await
 }
 
-fn page_limit(app: &App, asked: Option<usize>) -> usize {
+/// How many entries a page has: 100 unless asked for otherwise.
+pub fn page_limit(app: &App, asked: Option<usize>) -> usize {
     let most = app.edge.limits.page_grants_max;
     asked.map_or(most.min(100), |limit| limit.clamp(1, most))
 }
@@ -271,7 +272,7 @@ async fn grants(app: Data<App>, request: HttpRequest) -> HttpResponse {
         let body = match (asked.subject, asked.client) {
             (Some(subject), None) => {
                 let subject = app.edge.subject_named(subject).await?;
-                app.edge.grants_of_subject(&subject, asked.cursor.as_ref(), limit)
+                app.edge.grants_of_subject(&subject, asked.cursor.as_ref(), limit)?
             }
             (None, Some(client)) => {
                 app.edge.grants_of_client(&client, asked.cursor.as_ref(), limit)?

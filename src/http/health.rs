@@ -47,7 +47,7 @@ async fn metrics(app: Data<App>) -> HttpResponse {
     registry.register_collector(Box::new(Figures { app }));
     let mut body = String::new();
     if encode(&mut body, &registry).is_err() {
-        return HttpResponse::InternalServerError().finish();
+        return uncached(StatusCode::SERVICE_UNAVAILABLE).finish();
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     uncached(StatusCode::OK).insert_header((CONTENT_TYPE, kind)).body(body)

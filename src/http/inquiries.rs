@@ -46,13 +46,43 @@ struct RecordsQuery {
     subject: Option<String>,
     grant: Option<GrantId>,
     limit: Option<usize>,
-    cursor: Option<Seq>,
+    cursor: Option<Cursor>,
+}
+
+/// Where the next page starts, and where the last one ends: each page leaves a record of its
+/// reading, and without an end a reader of small pages would follow its own records for ever.
+#[derive(Clone, Copy)]
+struct Cursor {
+    next: Seq,
+    last: Seq,
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (next, last) = text.split_once('-').ok_or(())?;
+        Ok(Self { next: next.parse().map_err(drop)?, last: last.parse().map_err(drop)? })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.next, self.last)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let malformed = |()| serde::de::Error::custom("cursor is not one that was given");
+        String::deserialize(from)?.parse().map_err(malformed)
+    }
 }
 
 /// JSON Lines of the exact record bytes; what they are as of, and where to go on, in headers.
 fn lines<'a>(
     as_of: AsOf,
-    next: Option<Seq>,
+    next: Option<Cursor>,
     records: impl Iterator<Item = &'a [u8]>,
 ) -> HttpResponse {
     let mut body = Vec::new();
@@ -79,9 +109,10 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
             Some(subject) => Some(app.edge.subject_named(subject).await?),
             None => None,
         };
+        let (from, last) = asked.cursor.map(|cursor| (cursor.next, cursor.last)).unzip();
         let filter = Filter {
-            from: asked.cursor.max(asked.from),
-            to: asked.to,
+            from: from.max(asked.from),
+            to: asked.to.into_iter().chain(last).min(),
             since: asked.since,
             until: asked.until,
             kind: asked.r#type,
@@ -91,7 +122,9 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
         };
         let caller = caller(&request);
         let (as_of, page) = app.edge.records(actor, &caller, filter, asked.limit).await?;
-        Ok(lines(as_of, page.next, page.records.iter().map(Vec::as_slice)))
+        let last = last.unwrap_or(as_of.seq);
+        let next = page.next.map(|next| Cursor { next, last });
+        Ok(lines(as_of, next, page.records.iter().map(Vec::as_slice)))
     })
     .await
 }

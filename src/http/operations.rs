@@ -11,13 +11,13 @@ use crate::edge::authenticate::Role;
 use crate::edge::fault::Fault;
 use crate::edge::operate::Banned;
 use crate::http::app::App;
-use crate::http::clients::{as_of, id, optional_json};
-use crate::http::request::{actor, caller, json};
+use crate::http::clients::{as_of, id, optional_json, page_limit};
+use crate::http::request::{actor, caller, json, query};
 use crate::http::respond::{answer, json as json_answer};
 use crate::http::server::{route, routes};
 use crate::oauth::error::{ErrorCode, ErrorResponse};
 use crate::types::digest::Digest;
-use crate::types::id::{ClientId, GrantId, KeyId};
+use crate::types::id::{ClientId, GrantId, KeyId, Seq};
 use crate::types::secret::Secret;
 
 /// The longest reason, in bytes.
@@ -160,15 +160,29 @@ async fn add(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResp
     .await
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntriesQuery {
+    cursor: Option<Seq>,
+    limit: Option<usize>,
+}
+
 async fn list(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Administrator)?;
+        let asked: EntriesQuery = query(&request)?;
+        let limit = page_limit(&app, asked.limit);
         let state = app.edge.ledger.state();
-        let mut entries: Vec<&Entry> =
-            state.blacklist().filter(|entry| entry.lifted.is_none()).collect();
+        let is_asked = |entry: &&Entry| {
+            entry.lifted.is_none() && asked.cursor.is_none_or(|after| after < entry.seq)
+        };
+        let mut entries: Vec<&Entry> = state.blacklist().filter(is_asked).collect();
         entries.sort_unstable_by_key(|entry| entry.seq);
+        let is_last = entries.len() <= limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| !is_last).map(|entry| entry.seq.to_string());
         let entries: Vec<Value> = entries.into_iter().map(entry_json).collect();
-        let body = json!({ "entries": entries, "as_of": as_of(&state) });
+        let body = json!({ "entries": entries, "next_cursor": next, "as_of": as_of(&state) });
         Ok(json_answer(StatusCode::OK, &body))
     })
     .await

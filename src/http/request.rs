@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
@@ -50,7 +50,13 @@ pub fn caller(request: &HttpRequest) -> Caller {
 ///
 /// # Errors
 /// [`Unread`]; what did arrive is dropped.
-pub async fn body(app: &App, payload: Payload) -> Result<Bytes, Unread> {
+pub async fn body(app: &App, request: &HttpRequest, payload: Payload) -> Result<Bytes, Unread> {
+    // Refused before a byte of it is read, where the head says how long it is.
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<u64>().ok());
+    if length.is_some_and(|length| (app.body_bytes_max as u64) < length) {
+        return Err(Unread::TooLong);
+    }
     let time = Duration::from_millis(app.body_timeout_ms);
     match tokio::time::timeout(time, gather(payload, app.body_bytes_max)).await {
         Ok(gathered) => gathered,
@@ -93,7 +99,7 @@ pub async fn authenticated(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<(Form, ClientId), Unread> {
-    let body = body(app, payload).await?;
+    let body = body(app, request, payload).await?;
     let form = Form::parse(content_type(request), &body)?;
     let presented = PresentedCredentials::from_request(&authorization(request), &form)?;
     let client = app.edge.authenticate(&presented, &caller(request))?;
@@ -112,6 +118,20 @@ pub fn actor(app: &App, request: &HttpRequest, role: Role) -> Result<Actor, Faul
     app.edge.authorize_bearer(bearer.as_ref(), role)
 }
 
+/// What serde complains of, without what the caller sent: it names members that are missing or
+/// repeated, but quotes names and values that it does not know, and those may be secrets.
+fn unquoted(complaint: &str) -> String {
+    let quotes = ["unknown field", "unknown variant", "invalid type", "invalid value"];
+    let Some(kind) = quotes.into_iter().find(|kind| complaint.starts_with(kind)) else {
+        return complaint.to_owned();
+    };
+    // What was sent may hold this word too; what is ours comes after the last one.
+    match complaint.rsplit_once("expected ") {
+        Some((_, expected)) => format!("{kind}, expected {expected}"),
+        None => kind.to_owned(),
+    }
+}
+
 /// The JSON body of an administrative request.
 ///
 /// # Errors
@@ -122,11 +142,14 @@ pub async fn json<T: DeserializeOwned>(
     payload: Payload,
 ) -> Result<T, Unread> {
     let body = json_bytes(app, request, payload).await?;
+    // serde would take an array for a struct, member by member.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let what = "the body must be a JSON object";
+        return Err(ErrorResponse::new(ErrorCode::InvalidRequest, what).into());
+    }
     let read = serde_json::from_slice(&body).map_err(|error| {
-        // serde names the member at fault, and the members that there are; it quotes no value of
-        // a known member, and those that it does quote are cut to the allowed characters.
-        let what = error.to_string();
-        ErrorResponse::new(ErrorCode::InvalidRequest, format!("the JSON body: {what}"))
+        let what = format!("the JSON body: {}", unquoted(&error.to_string()));
+        ErrorResponse::new(ErrorCode::InvalidRequest, what)
     })?;
     Ok(read)
 }
@@ -149,7 +172,7 @@ pub async fn json_bytes(
         let what = "the body must be JSON: Content-Type: application/json";
         return Err(ErrorResponse::new(ErrorCode::InvalidRequest, what).into());
     }
-    body(app, payload).await
+    body(app, request, payload).await
 }
 
 /// The parameters of a query, each at most once.
@@ -157,7 +180,13 @@ pub async fn json_bytes(
 /// # Errors
 /// `invalid_request` for one that is unknown, repeated or malformed.
 pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Fault> {
+    use actix_web::error::QueryPayloadError;
     let read = actix_web::web::Query::<T>::from_query(request.query_string());
-    read.map(actix_web::web::Query::into_inner)
-        .map_err(|error| Fault::refused(ErrorCode::InvalidRequest, format!("the query: {error}")))
+    read.map(actix_web::web::Query::into_inner).map_err(|error| {
+        let what = match error {
+            QueryPayloadError::Deserialize(error) => unquoted(&error.to_string()),
+            _ => "it cannot be read".to_owned(),
+        };
+        Fault::refused(ErrorCode::InvalidRequest, format!("the query: {what}"))
+    })
 }

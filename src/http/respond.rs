@@ -53,6 +53,8 @@ pub fn refusal(unread: &Unread) -> HttpResponse {
             StatusCode::PAYLOAD_TOO_LARGE,
             &ErrorResponse::new(ErrorCode::InvalidRequest, "the body is too long"),
         )
+        // What is left of the body must not be taken for the next request.
+        .closing()
         .finish_with(),
         Unread::TooSlow => error_with(
             StatusCode::REQUEST_TIMEOUT,
@@ -146,8 +148,17 @@ pub async fn method_not_allowed(request: HttpRequest, allowed: &'static str) -> 
     rendered.finish_with()
 }
 
+/// The same for an address whose parts are not text.
+pub fn not_found_error() -> actix_web::Error {
+    actix_web::error::InternalError::from_response("", nothing_here()).into()
+}
+
 /// The answer to an address that is not served.
 pub async fn not_found() -> HttpResponse {
+    nothing_here()
+}
+
+fn nothing_here() -> HttpResponse {
     let what = "there is nothing at this address";
     error_with(StatusCode::NOT_FOUND, &ErrorResponse::new(ErrorCode::NotFound, what)).finish_with()
 }

@@ -4,11 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data, PathConfig, ServiceConfig};
 use actix_web::{App as ActixApp, HttpRequest, HttpServer, Route};
 
 use crate::http::app::App;
-use crate::http::respond::{method_not_allowed, not_found};
+use crate::http::respond::{method_not_allowed, not_found, not_found_error};
 use crate::http::{clients, health, inquiries, operations, public};
 
 /// The same bounds for both listeners; their types differ.
@@ -18,7 +18,6 @@ macro_rules! bounded {
         let server = $server
             .workers(limits.workers.max(1))
             .max_connections(limits.connections_max)
-            .backlog(limits.backlog_connections_max)
             .client_request_timeout(Duration::from_millis(limits.client_request_timeout_ms))
             .client_disconnect_timeout(Duration::from_secs(1))
             .shutdown_timeout(limits.shutdown_timeout_s)
@@ -82,6 +81,11 @@ pub fn listen(
     admin_socket: TcpListener,
     limits: ServerLimits,
 ) -> std::io::Result<Listening> {
+    for socket in [&public_socket, &admin_socket] {
+        // Once more, as the standard library sets a bound of its own when it binds.
+        let backlog = i32::try_from(limits.backlog_connections_max).unwrap_or(i32::MAX);
+        rustix::net::listen(socket, backlog)?;
+    }
     let (public, admin) = (public_socket.local_addr()?, admin_socket.local_addr()?);
     let issuer_path = app.edge.issuer.path().to_owned();
     let well_known = app.edge.issuer.well_known_path();
@@ -104,6 +108,7 @@ pub fn listen(
         HttpServer::new(move || {
             ActixApp::new()
                 .app_data(admin_app.clone())
+                .app_data(PathConfig::default().error_handler(|_, _| not_found_error()))
                 .configure(clients::configure)
                 .configure(operations::configure)
                 .configure(inquiries::configure)
