@@ -166,7 +166,7 @@ async fn rotate_secret(
 /// A JSON body that may be left out.
 ///
 /// # Errors
-/// As [`json`].
+/// As [`json()`].
 pub async fn optional_json<T: serde::de::DeserializeOwned + Default>(
     app: &App,
     request: &HttpRequest,
