@@ -6,6 +6,7 @@
 //! of its own, in the same run. Client and server share the machine's cores.
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Makes the next request, given the body of the last answer.
+pub type Next = Box<dyn FnMut(Option<&[u8]>) -> Option<Vec<u8>>>;
+
 /// What one connection sends, again and again.
 pub struct Script {
     pub address: SocketAddr,
-    /// The next request, given the body of the last answer.
-    pub next: Box<dyn FnMut(Option<&[u8]>) -> Option<Vec<u8>>>,
+    pub next: Next,
     pub status: u16,
 }
 

@@ -20,7 +20,6 @@ mod merkle;
 mod readme;
 mod rows;
 mod store_contract;
-mod support;
 mod http_token;
 mod http_client_auth;
 mod http_codes;
