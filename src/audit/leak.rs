@@ -130,9 +130,9 @@ fn ended_itself(
         }
     }
     let expires_at = match kind {
-        Kind::AccessToken => trail.iter().find_map(|step| match &step.record.event {
-            Event::AccessTokenIssued(data) if data.digest == *digest => Some(data.expires_at),
-            _ => None,
+        Kind::AccessToken => trail.iter().find_map(|step| {
+            let Event::AccessTokenIssued(data) = &step.record.event else { return None };
+            (data.digest == *digest).then_some(data.expires_at)
         }),
         Kind::AuthorizationCode => grant.code.as_ref().map(|code| code.issued.expires_at),
         Kind::RefreshToken => state.client(&grant.client).and_then(|client| {
@@ -157,9 +157,9 @@ fn above(
     if let Some(subject) = subject.filter(|subject| subject.erased) {
         return (Status::Revoked, subject.ban.watermark);
     }
-    let key = trail.iter().find_map(|step| match &step.record.event {
-        Event::AccessTokenIssued(data) if step.record.seq == issued => data.key.clone(),
-        _ => None,
+    let key = trail.iter().find_map(|step| {
+        let Event::AccessTokenIssued(data) = &step.record.event else { return None };
+        data.key.clone().filter(|_| step.record.seq == issued)
     });
     let bans = [
         client.map(|client| client.ban),

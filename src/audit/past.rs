@@ -116,18 +116,31 @@ fn fold_client(store: &dyn Store, client: &ClientId, at: Timestamp) -> Result<St
 }
 
 /// The tokens that `state` holds valid at `at`, of the grants that `wanted` picks: ordered by the
-/// record that issued them.
-pub fn valid(state: &State, at: Timestamp, wanted: impl Fn(&Grant) -> bool) -> Vec<ValidToken> {
+/// record that issued them. `None` where there are more than `limit`.
+pub fn valid(
+    state: &State,
+    at: Timestamp,
+    limit: usize,
+    wanted: impl Fn(&Grant) -> bool,
+) -> Option<Vec<ValidToken>> {
     let mut valid = Vec::new();
     for grant in state.grants().filter(|grant| wanted(grant)) {
-        valid.extend(valid_of_grant(state, grant, at));
+        valid.extend(valid_of_grant(state, grant, at, limit.saturating_add(1) - valid.len()));
+        if limit < valid.len() {
+            return None;
+        }
     }
     valid.sort_unstable_by_key(|token| token.seq);
-    valid
+    Some(valid)
 }
 
-/// The tokens of one grant that are valid at `at`.
-pub fn valid_of_grant(state: &State, grant: &Grant, at: Timestamp) -> Vec<ValidToken> {
+/// The tokens of one grant that are valid at `at`, `limit` at most: the newest ones.
+pub fn valid_of_grant(
+    state: &State,
+    grant: &Grant,
+    at: Timestamp,
+    limit: usize,
+) -> Vec<ValidToken> {
     let mut valid = Vec::new();
     let common = |kind, scope, audience, seq| ValidToken {
         kind,
@@ -152,7 +165,8 @@ pub fn valid_of_grant(state: &State, grant: &Grant, at: Timestamp) -> Vec<ValidT
             ..common("refresh_token", scope, grant.resources.clone(), refresh.issued)
         });
     }
-    for token in state.tokens_of(&grant.id).filter(|token| state.is_active(token, at)) {
+    let active = state.tokens_of(&grant.id).filter(|token| state.is_active(token, at));
+    for token in active.take(limit.saturating_sub(valid.len())) {
         let (scope, audience) = (token.scope.clone(), token.audience.clone());
         valid.push(ValidToken {
             format: Some(token.format),

@@ -133,8 +133,6 @@ settings! {
             "Commands that wait for the writer; more are answered 503.";
         batch_commands_max: usize = 256, 1..=4096,
             "Commands that one write to the disk makes durable.";
-        batch_bytes_max: usize = 1048576, 65536..=67108864,
-            "Bytes of records in one write to the disk.";
         submit_timeout_ms: u64 = 10000, 100..=600000,
             "How long a request waits for its command to be durable before it is answered 503.";
         sled_cache_bytes_max: u64 = 67108864, 1048576..=1099511627776,

@@ -12,6 +12,7 @@ pub mod party;
 pub mod client;
 pub mod record;
 pub mod state;
+pub mod tokens;
 pub mod lookup;
 pub mod view;
 mod table;

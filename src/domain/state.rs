@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::client::AccessTokenFormat;
 use crate::domain::event::{
-    AccessTokenIssued, BlacklistAdded, BlacklistLifted, ClientRegistered, Event, GrantCreated,
-    Target,
+    BlacklistAdded, BlacklistLifted, ClientRegistered, Event, GrantCreated, Target,
 };
 use crate::domain::grant::{Code, Grant, Standing};
 use crate::domain::party::{Ban, Client, ClientSecret, Subject};
 use crate::domain::record::{About, Actor, Record};
 use crate::domain::table::{Keyed, Slot, Table};
+use crate::domain::tokens::Token;
 use crate::types::digest::{LeafHash, ShortDigest};
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
 use crate::types::resource::Resources;
@@ -28,38 +27,6 @@ pub struct Head {
     pub at: Timestamp,
     /// Its leaf hash: the next record's `prev`.
     pub leaf: LeafHash,
-}
-
-/// A live access token. It leaves memory when it expires or is revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The first 16 bytes of its digest.
-    pub digest: ShortDigest,
-    pub(super) grant: Slot,
-    /// The record that issued it.
-    pub issued: Seq,
-    /// When it was issued.
-    pub issued_at: Timestamp,
-    /// When it expires.
-    pub expires_at: Timestamp,
-    /// What it covers.
-    pub scope: Scope,
-    /// The servers it is meant for.
-    pub audience: Resources,
-    /// JWT or opaque.
-    pub format: AccessTokenFormat,
-    /// The key that signed it.
-    pub key: Option<KeyId>,
-    /// The generation of the refresh token that asked for it.
-    pub generation: Option<u32>,
-    previous: Option<Slot>,
-    next: Option<Slot>,
-}
-
-impl Keyed for Token {
-    fn key(&self) -> &[u8; 16] {
-        self.digest.as_bytes()
-    }
 }
 
 /// A grant with the lists that it stands in.
@@ -133,16 +100,13 @@ pub struct State {
     /// Records about clients, keys and the blacklist: few, and every as-of answer needs them.
     pub(super) control: Vec<Seq>,
     /// Access tokens by the second in which they expire.
-    expiring: BTreeMap<u64, Vec<ShortDigest>>,
+    pub(super) expiring: BTreeMap<u64, Vec<ShortDigest>>,
     /// Scopes and resource sets that many grants share, so that they are kept once.
-    scopes: HashSet<Scope>,
-    resources: HashSet<Resources>,
+    pub(super) scopes: HashSet<Scope>,
+    pub(super) resources: HashSet<Resources>,
     issuer: String,
 }
 
-/// Expired tokens dropped per record: twice what a record can add, so the backlog shrinks, and no
-/// record waits for a long sweep.
-const EXPIRED_PER_RECORD_MAX: usize = 4;
 /// Distinct scopes or resource sets that are kept once; beyond that each grant has its own.
 const SHARED_SETS_MAX: usize = 65_536;
 
@@ -332,69 +296,6 @@ impl State {
         }
     }
 
-    fn issue(&mut self, record: &Record, data: &AccessTokenIssued) {
-        let slot = record.about.grant.and_then(|id| self.grants.slot(id.as_bytes()));
-        let Some(grant) = slot else { return };
-        // Nobody draws 256 bits twice, but a log that was made up may say so: without this the
-        // list would run in a circle.
-        self.forget_token(data.digest.short());
-        let next = self.grants.at(grant).and_then(|entry| entry.tokens);
-        let digest = data.digest.short();
-        let slot = self.tokens.insert(Token {
-            digest,
-            grant,
-            issued: record.seq,
-            issued_at: record.at,
-            expires_at: data.expires_at,
-            scope: shared(&mut self.scopes, &data.scope),
-            audience: shared(&mut self.resources, &data.audience),
-            format: data.format,
-            key: data.key.as_ref().map(|kid| self.keys.get(kid).map_or(kid, |key| &key.id).clone()),
-            generation: data.generation,
-            previous: None,
-            next,
-        });
-        if let Some(next) = next.and_then(|slot| self.tokens.at_mut(slot)) {
-            next.previous = Some(slot);
-        }
-        if let Some(entry) = self.grants.at_mut(grant) {
-            entry.tokens = Some(slot);
-        }
-        self.expiring.entry(data.expires_at.seconds()).or_default().push(digest);
-    }
-
-    fn forget_token(&mut self, digest: ShortDigest) {
-        let Some(token) = self.tokens.remove(digest.as_bytes()) else { return };
-        if let Some(next) = token.next.and_then(|slot| self.tokens.at_mut(slot)) {
-            next.previous = token.previous;
-        }
-        if let Some(previous) = token.previous {
-            if let Some(previous) = self.tokens.at_mut(previous) {
-                previous.next = token.next;
-            }
-        } else if let Some(entry) = self.grants.at_mut(token.grant) {
-            entry.tokens = token.next;
-        }
-    }
-
-    /// Drops some of the tokens that expired before `at`: driven by the records, so that every
-    /// replay drops the same ones at the same place.
-    fn forget_expired(&mut self, at: Timestamp) {
-        for _ in 0..EXPIRED_PER_RECORD_MAX {
-            let Some(mut bucket) = self.expiring.first_entry() else { return };
-            if at.seconds() <= *bucket.key() {
-                return;
-            }
-            let expired = bucket.get_mut().pop();
-            if bucket.get().is_empty() {
-                bucket.remove();
-            }
-            if let Some(digest) = expired {
-                self.forget_token(digest);
-            }
-        }
-    }
-
     fn add_to_blacklist(&mut self, record: &Record, data: &BlacklistAdded) {
         if let Target::Token(digest) = &data.target {
             self.forget_token(digest.short());
@@ -461,12 +362,6 @@ impl State {
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
-
-    /// The first token in the list of the grant at `slot`, and the one after each.
-    pub(super) fn tokens_from(&self, first: Option<Slot>) -> impl Iterator<Item = &Token> {
-        let at = move |slot: Option<Slot>| slot.and_then(|slot| self.tokens.at(slot));
-        std::iter::successors(at(first), move |token| at(token.next))
-    }
 }
 
 impl Event {
@@ -489,7 +384,7 @@ impl Event {
 }
 
 /// `value`, or the equal one that is kept already.
-fn shared<T: Clone + Eq + std::hash::Hash>(kept: &mut HashSet<T>, value: &T) -> T {
+pub(super) fn shared<T: Clone + Eq + std::hash::Hash>(kept: &mut HashSet<T>, value: &T) -> T {
     if let Some(have) = kept.get(value) {
         return have.clone();
     }

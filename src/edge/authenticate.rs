@@ -72,18 +72,21 @@ impl Edge {
         // The digest is taken before the look-up, so that an unknown client takes as long.
         let digest = secret.map(|secret| digest::client_secret(secret.expose()));
         let proven = |client: &Client| {
-            client.metadata.token_endpoint_auth_method == method
-                && digest.as_ref().is_none_or(|digest| client.accepts(digest, now))
+            let is_proven = client.metadata.token_endpoint_auth_method == method
+                && digest.as_ref().is_none_or(|digest| client.accepts(digest, now));
+            (is_proven, client.metadata.is_public())
         };
         let known = self.ledger.state().client(client_id).map(proven);
         match known {
-            Some(true) => Ok(client_id.clone()),
-            Some(false) => {
+            Some((true, _)) => Ok(client_id.clone()),
+            Some((false, is_public)) => {
                 let (client, method) = (client_id.clone(), method.as_str().to_owned());
                 let actor = Actor::Client(client.clone());
                 let command = Command::FailAuthentication { client, method };
+                // A public client runs on the device of a person, whose address must not stay.
+                let origin = (!is_public).then(|| caller.in_clear());
                 // Nobody waits for it: an answer that took longer would tell that it exists.
-                self.ledger.post(self.asked(actor, Some(caller.in_clear()), command));
+                self.ledger.post(self.asked(actor, origin, command));
                 Err(failed)
             }
             None => Err(failed),

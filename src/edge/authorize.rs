@@ -80,6 +80,11 @@ impl Edge {
             let state = self.ledger.state();
             let client = state.client(&request.client).ok_or(Refusal::UnknownClient)?;
             let all = &client.metadata;
+            // A client without resources has tokens for the issuer itself, and for nobody else.
+            let foreign = |asked: &Resources| asked.iter().any(|one| *one != self.own_resource);
+            if all.resources.is_empty() && request.resources.as_ref().is_some_and(foreign) {
+                return Err(Refusal::Target.into());
+            }
             let scope = request.scope.unwrap_or_else(|| all.scope.clone());
             (scope, request.resources.unwrap_or_else(|| all.resources.clone()))
         };

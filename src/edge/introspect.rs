@@ -52,6 +52,9 @@ impl Edge {
     /// # Errors
     /// [`Fault`] when the vault cannot be read.
     pub fn introspect(&self, caller: &ClientId, token: &Secret) -> Result<Option<Active>, Fault> {
+        if !self.may_ask(caller) {
+            return Ok(None);
+        }
         match self.keyring.tokens().parse(token.expose()) {
             Presented::Refresh(presented) => {
                 let now = self.ledger.now();
@@ -79,6 +82,12 @@ impl Edge {
             Presented::Code(_) => Ok(None),
             Presented::Access(_) | Presented::Unknown => self.access_token(caller, token.expose()),
         }
+    }
+
+    /// A client that was disabled or blacklisted learns nothing more: its secret may be stolen.
+    fn may_ask(&self, caller: &ClientId) -> bool {
+        let state = self.ledger.state();
+        state.client(caller).is_some_and(|client| !client.disabled && !client.ban.is_in_force())
     }
 
     fn refresh_token(

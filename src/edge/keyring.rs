@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::signing::SigningKey;
 use crate::crypto::token::TokenKeys;
 
-/// The keys of a running ledger.
+/// The keys of a running ledger. Cheap to clone; all clones are one keyring.
+#[derive(Clone)]
 pub struct Keyring {
     tokens: Arc<TokenKeys>,
-    file: RwLock<KeyFile>,
+    file: Arc<RwLock<KeyFile>>,
+    /// Held by one change at a time, so that tokens are signed while a key file is written.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Keyring {
     /// The keys of `file`.
     pub fn new(file: KeyFile) -> Self {
-        Self { tokens: Arc::clone(file.token_keys()), file: RwLock::new(file) }
+        let tokens = Arc::clone(file.token_keys());
+        Self { tokens, file: Arc::new(RwLock::new(file)), changing: Arc::default() }
     }
 
     /// The keys behind refresh tokens, codes and opaque access tokens.
@@ -35,7 +39,7 @@ impl Keyring {
         self.file.read().signing_keys().to_vec()
     }
 
-    /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used.
+    /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used. Blocks; call it off the async threads.
     ///
     /// # Errors
     /// What `change` or `keep` reports; the keys are as before then.
@@ -44,11 +48,11 @@ impl Keyring {
         change: impl FnOnce(&mut KeyFile) -> Result<(), E>,
         keep: impl FnOnce(&KeyFile) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut file = self.file.write();
-        let mut changed = KeyFile::decode(&file.encode())?;
+        let _one = self.changing.lock();
+        let mut changed = KeyFile::decode(&self.file.read().encode())?;
         change(&mut changed)?;
         keep(&changed)?;
-        *file = changed;
+        *self.file.write() = changed;
         Ok(())
     }
 }

@@ -11,8 +11,11 @@ pub mod revoke;
 pub mod register;
 pub mod authorize;
 pub mod operate;
+pub mod inquire;
+pub mod list;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::crypto::seal::{origin_tag, seal};
 use crate::domain::command::{Asked, Command};
@@ -20,7 +23,7 @@ use crate::domain::record::{Actor, Origin};
 use crate::edge::fault::Fault;
 use crate::edge::keyring::Keyring;
 use crate::entropy::{Entropy, bytes};
-use crate::ledger::handle::Ledger;
+use crate::ledger::handle::{Ledger, SubmitError};
 use crate::ledger::vault::{Person, Vault};
 use crate::ledger::writer::Answer;
 use crate::log::store::Store;
@@ -69,6 +72,8 @@ pub struct EdgeLimits {
     pub page_records_max: usize,
     /// Records that one trail may have before the answer asks for a narrower question.
     pub trail_records_max: usize,
+    /// How long a question may wait for its turn, in milliseconds.
+    pub scan_wait_ms: u64,
 }
 
 /// The edge: everything between the parsed request and the ledger.
@@ -87,6 +92,9 @@ pub struct Edge {
     pub entropy: Arc<dyn Entropy>,
     /// Where the private keys are kept; none in memory.
     pub keys_file: Option<std::path::PathBuf>,
+    /// Held by one change of a client's metadata or of the keys at a time: each rests on what it
+    /// read before.
+    pub changing: tokio::sync::Mutex<()>,
     /// Turns for those who read much of the log at once.
     pub scans: tokio::sync::Semaphore,
     /// The bounds.
@@ -115,12 +123,16 @@ impl Edge {
     }
 
     /// Runs what reads much of the log off the asynchronous threads: `run` gets the store and the
-    /// end of the log at this moment. At most a few such readers run at once, the rest wait.
+    /// end of the log at this moment. At most a few such readers run at once; the rest wait, but not
+    /// for ever.
     async fn with_log<T: Send + 'static>(
         &self,
         run: impl FnOnce(&dyn Store, Seq) -> T + Send + 'static,
     ) -> Result<T, Fault> {
-        let _turn = self.scans.acquire().await.map_err(|_| Fault::Broken("no turns are left"))?;
+        let patience = Duration::from_millis(self.limits.scan_wait_ms);
+        let turn = tokio::time::timeout(patience, self.scans.acquire()).await;
+        let turn = turn.map_err(|_| SubmitError::Overloaded)?;
+        let _turn = turn.map_err(|_| Fault::Broken("no turns are left"))?;
         let ledger = self.ledger.clone();
         let end = ledger.state().next_seq();
         let task = tokio::task::spawn_blocking(move || run(ledger.store(), end));

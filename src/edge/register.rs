@@ -1,9 +1,12 @@
 //! Registering clients (RFC 7591 names) and changing them.
 
 use crate::crypto::token::new_client_secret;
+use crate::domain::client::{ClientMetadata, GrantType};
 use crate::domain::command::Command;
 use crate::domain::party::Client;
 use crate::domain::record::Actor;
+use crate::domain::refusal::Refusal;
+use crate::edge::authenticate::Role;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::entropy::bytes;
@@ -64,13 +67,14 @@ impl Edge {
     /// `not_found`.
     pub fn client(&self, id: &ClientId) -> Result<Client, Fault> {
         let found = self.ledger.state().client(id).cloned();
-        found.ok_or_else(|| crate::domain::refusal::Refusal::UnknownClient.into())
+        found.ok_or_else(|| Refusal::UnknownClient.into())
     }
 
     /// Replaces members of a client's metadata.
     ///
     /// # Errors
-    /// [`Fault`] naming the member, or `not_found`.
+    /// [`Fault`] naming the member, `not_found`, or a conflict when an administrator would lose its
+    /// own access.
     pub async fn update_client(
         &self,
         actor: Actor,
@@ -78,6 +82,8 @@ impl Edge {
         id: &ClientId,
         raw: RawUpdate,
     ) -> Result<Client, Fault> {
+        // What is kept of the old metadata must not be older than the last change.
+        let _turn = self.changing.lock().await;
         let had = self.client(id)?;
         let metadata = registration::update(&had.metadata, raw, true)
             .map_err(|fault| Fault::Refused(fault.into()))?;
@@ -86,9 +92,20 @@ impl Edge {
                         register another client";
             return Err(Fault::refused(ErrorCode::InvalidClientMetadata, what));
         }
+        if actor.client() == Some(id) && !self.may_administer(&metadata) {
+            return Err(Refusal::SelfLockout.into());
+        }
         let command = Command::UpdateClient { client: id.clone(), metadata: Box::new(metadata) };
         self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
         self.client(id)
+    }
+
+    /// Whether a client of this metadata can get a token that opens the administration.
+    fn may_administer(&self, metadata: &ClientMetadata) -> bool {
+        let resources = &metadata.resources;
+        metadata.scope.contains(Role::Administrator.scope())
+            && metadata.grant_types.contains(&GrantType::ClientCredentials)
+            && (resources.is_empty() || resources.contains(&self.own_resource))
     }
 
     /// Gives a client another secret; the one before it is accepted for `previous_lifetime_s` more.

@@ -14,6 +14,7 @@ use crate::edge::draft::{Prepared, Wanted};
 use crate::edge::fault::{Fault, INVALID_CODE, INVALID_REFRESH_TOKEN};
 use crate::edge::{Caller, Edge};
 use crate::entropy::bytes;
+use crate::ledger::handle::SubmitError;
 use crate::ledger::vault::Person;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::pkce::CodeChallenge;
@@ -62,7 +63,7 @@ impl Edge {
         match self.token_once(client, request, caller).await {
             Ok(tokens) => Ok(tokens),
             Err(Asking::Not(fault)) => Err(fault),
-            Err(Asking::Again) => Err(Refusal::Stale.into()),
+            Err(Asking::Again) => Err(SubmitError::Overloaded.into()),
         }
     }
 
@@ -134,6 +135,8 @@ impl Edge {
                 Ok(kept.tokens(refresh_token.then_some(refresh.token)))
             }
             (Err(Refusal::UnknownGrant), _) => Err(invalid()),
+            // Preparing again would not bring back a person whom the vault has lost.
+            (Err(Refusal::Stale), _) if person.is_none() => Err(invalid()),
             (answer, _) => Err(unexpected(answer)),
         }
     }

@@ -49,6 +49,7 @@ struct Pending {
     reply: oneshot::Sender<Answer>,
 }
 
+#[allow(clippy::large_enum_variant)] // nearly all are commands: a box would cost each of them
 enum Message {
     Command(Pending),
     Stop,
@@ -272,6 +273,7 @@ fn serve(
     }
 }
 
+#[allow(clippy::large_enum_variant)] // nearly all are commands: a box would cost each of them
 enum Next {
     Command(Pending),
     Quiet,

@@ -8,3 +8,4 @@ pub mod replay;
 pub mod vault;
 pub mod vault_files;
 pub mod open;
+pub mod verify;

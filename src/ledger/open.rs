@@ -299,16 +299,34 @@ pub fn open(
 ) -> Result<Opened, OpenError> {
     let Replayed { directory, database, store, state, clean } =
         open_log(path, cache_bytes_max, recovery_copy_bytes_max, progress)?;
-    let keys = read_keys(&directory)?;
-    let rows = VaultFiles::open(Arc::clone(&directory), VAULT_CACHE_BYTES)?;
+    let (keys, vault) = match open_beside(&directory, &state) {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Nothing was written to the log: the next attempt must still know how it was left.
+            if clean {
+                leave_clean_mark(&directory, &state)?;
+            }
+            return Err(error);
+        }
+    };
+    let ledger = Ledger::start(store, state, clock, limits).map_err(OpenError::Thread)?;
+    Ok(Opened { directory, ledger, database, vault: Arc::new(vault), keys, clean })
+}
+
+/// What stands beside the log: the keys and the vault.
+fn open_beside(
+    directory: &Arc<DataDirectory>,
+    state: &State,
+) -> Result<(KeyFile, Vault), OpenError> {
+    let keys = read_keys(directory)?;
+    let rows = VaultFiles::open(Arc::clone(directory), VAULT_CACHE_BYTES)?;
     let vault = Vault::new(Box::new(rows), Zeroizing::new(*keys.vault_key()));
     // An erasure whose record is durable, but whose row a crash left behind.
     for subject in state.erased_subjects() {
         vault.erase(&subject)?;
     }
     directory.confirm_recovery()?;
-    let ledger = Ledger::start(store, state, clock, limits).map_err(OpenError::Thread)?;
-    Ok(Opened { directory, ledger, database, vault: Arc::new(vault), keys, clean })
+    Ok((keys, vault))
 }
 
 /// The private keys of a ledger.

@@ -1,7 +1,7 @@
 //! The only mutable store: who is behind a pseudonym, and the key that opens what is sealed for
 //! them. A row is durable before the first record that needs it; erasing it is forgetting.
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::crypto::seal::{
@@ -74,9 +74,8 @@ pub enum VaultError {
 pub struct Vault {
     rows: Box<dyn Rows>,
     key: Zeroizing<[u8; 32]>,
+    /// Held by each change, so that nothing is registered in a database that is being replaced.
     registering: Mutex<()>,
-    /// Held for writing while the database is exchanged.
-    exchanging: RwLock<()>,
 }
 
 const KEY_BYTES: usize = 32;
@@ -84,7 +83,7 @@ const KEY_BYTES: usize = 32;
 impl Vault {
     /// A vault over `rows`, whose look-ups are keyed with `key`.
     pub fn new(rows: Box<dyn Rows>, key: Zeroizing<[u8; 32]>) -> Self {
-        Self { rows, key, registering: Mutex::new(()), exchanging: RwLock::new(()) }
+        Self { rows, key, registering: Mutex::new(()) }
     }
 
     /// The person of this `sub`, if it was seen before and not erased.
@@ -93,7 +92,6 @@ impl Vault {
     /// [`VaultError`] when the vault cannot be read.
     pub fn find(&self, sub: &str) -> Result<Option<Person>, VaultError> {
         let lookup = subject_lookup(&self.key, sub);
-        let _shared = self.exchanging.read();
         let Some(subject) = self.rows.row(&lookup)? else { return Ok(None) };
         let subject = <[u8; 16]>::try_from(subject.as_slice()).map(SubjectId::from_bytes);
         match subject {
@@ -123,7 +121,6 @@ impl Vault {
         row.extend_from_slice(key.as_bytes());
         row.extend_from_slice(&lookup);
         row.extend_from_slice(sealed.as_str().as_bytes());
-        let _shared = self.exchanging.read();
         self.rows.put(&[(&lookup, subject.as_bytes()), (subject.as_bytes(), &row)])?;
         Ok(Person { subject, key, sub: sealed })
     }
@@ -133,7 +130,6 @@ impl Vault {
     /// # Errors
     /// [`VaultError`] when the vault cannot be read.
     pub fn person(&self, subject: &SubjectId) -> Result<Option<Person>, VaultError> {
-        let _shared = self.exchanging.read();
         self.read(subject)
     }
 
@@ -154,7 +150,6 @@ impl Vault {
     /// [`VaultError`] when it is not known whether the rows are gone.
     pub fn erase(&self, subject: &SubjectId) -> Result<bool, VaultError> {
         let _one = self.registering.lock();
-        let _shared = self.exchanging.read();
         let Some(row) = self.rows.row(subject.as_bytes())? else { return Ok(false) };
         let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(*subject))?;
         self.rows.remove(&[lookup, subject.as_bytes()])?;
@@ -170,13 +165,12 @@ impl Vault {
     }
 
     /// Writes the vault into a fresh database and destroys the old one: what was erased stands in
-    /// no file any more. Registrations wait meanwhile.
+    /// no file any more. Registrations wait meanwhile, look-ups do not.
     ///
     /// # Errors
     /// [`VaultError`]: the old database is still in use; try again.
     pub fn rewrite(&self) -> Result<(), VaultError> {
         let _one = self.registering.lock();
-        let _alone = self.exchanging.write();
         Ok(self.rows.rewrite()?)
     }
 }

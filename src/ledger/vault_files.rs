@@ -55,6 +55,15 @@ impl VaultFiles {
         }
     }
 
+    /// Opens the current vault again where a failed exchange left none open.
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut rows = self.rows.write();
+        if rows.is_none() {
+            *rows = Some(SledRows::open(&self.directory.vault_dir(), self.cache_bytes_max)?);
+        }
+        Ok(())
+    }
+
     fn due_path(&self) -> std::path::PathBuf {
         self.directory.path().join(REWRITE_DUE)
     }
@@ -86,21 +95,13 @@ impl Rows for VaultFiles {
 
     fn rewrite(&self) -> Result<(), StoreError> {
         let _one = self.marking.lock();
-        let mut rows = self.rows.write();
         let fresh_dir = self.directory.next_vault_dir().map_err(as_store)?;
-        let current = match rows.take() {
-            Some(current) => current,
-            None => SledRows::open(&self.directory.vault_dir(), self.cache_bytes_max)?,
-        };
-        let fresh = match current.rewrite_into(&fresh_dir) {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                *rows = Some(current);
-                return Err(error);
-            }
-        };
+        self.reopen()?;
+        // Look-ups go on while the rows are copied: the vault changes none meanwhile.
+        let fresh = self.with(|current| current.rewrite_into(&fresh_dir))?;
+        let mut rows = self.rows.write();
         // Closed before its files are removed, or it would write them anew.
-        drop(current);
+        drop(rows.take());
         match self.directory.switch_vault(&fresh_dir) {
             Ok(()) => *rows = Some(fresh),
             Err(error) => {

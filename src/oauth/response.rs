@@ -33,7 +33,9 @@ pub struct TokenResponse<'a> {
     /// The refresh token to use next time; left out when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<&'a str>,
-    /// The scope of the access token, also where it is what was asked for.
+    /// The scope of the access token, also where it is what was asked for; left out when it is
+    /// empty, for which RFC 6749 section 3.3 has no spelling.
+    #[serde(skip_serializing_if = "Scope::is_empty")]
     pub scope: &'a Scope,
 }
 

@@ -10,3 +10,5 @@ pub(crate) mod policies;
 pub(crate) mod model;
 pub(crate) mod recorded;
 pub(crate) mod samples;
+pub(crate) mod server;
+pub(crate) mod wire;

@@ -1,0 +1,137 @@
+//! What the local commands take, and nothing of what they do.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+/// A command on this machine, with its arguments.
+#[derive(Debug)]
+pub enum Local {
+    /// Makes a ledger.
+    Init(InitArgs),
+    /// Runs it.
+    Serve(ServeArgs),
+    /// Shows the whole protocol on a ledger of its own.
+    Demo(DemoArgs),
+    /// Writes the exact records to standard output.
+    Export(DataArgs),
+    /// Checks a ledger or an export, offline.
+    Verify(VerifyArgs),
+    /// Prints the configuration reference.
+    Config,
+    /// Prints the checkpoint verifier key.
+    Vkey(DataArgs),
+}
+
+/// What `init` takes.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The directory to make; it must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The issuer: the URL under which clients reach the service, for ever in every token
+    #[arg(long, value_name = "URL")]
+    pub issuer: String,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The data directory that `init` made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// A TOML file of settings; `token-ledger config` lists them
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where clients reach the service; port 0 lets the system choose
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Where administrators and auditors reach it; keep it off the public network
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin_listen: Option<String>,
+    /// Any other setting; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Assignment>,
+}
+
+impl ServeArgs {
+    /// The settings that were given as flags, by key, in no order of weight.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let listen = self.listen.clone().map(|value| ("listen".to_owned(), value));
+        let admin = self.admin_listen.clone().map(|value| ("admin_listen".to_owned(), value));
+        let set = self.set.iter().map(|set| (set.key.clone(), set.value.clone()));
+        listen.into_iter().chain(admin).chain(set).collect()
+    }
+}
+
+/// One setting as `KEY=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The key, as in `token-ledger config`.
+    pub key: String,
+    /// The value, unread.
+    pub value: String,
+}
+
+/// Why a text is not a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not KEY=VALUE, like grace_s=30")]
+pub struct NotAnAssignment;
+
+impl FromStr for Assignment {
+    type Err = NotAnAssignment;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAssignment> {
+        let (key, value) = text.split_once('=').ok_or(NotAnAssignment)?;
+        if key.is_empty() || !key.bytes().all(|c| c.is_ascii_lowercase() || c == b'_') {
+            return Err(NotAnAssignment);
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// What `demo` takes.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to make the ledger of the demonstration; a temporary directory if absent
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Leave the servers running until Ctrl-C, and print the curl lines to go on by hand
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// What a command takes that only needs a ledger.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The data directory that `init` made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+}
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// What is to be verified.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Two kinds of evidence; exactly one is given.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct EvidenceArgs {
+    /// A data directory, whole, while no server runs on it
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A file of records as `export` or `audit records` wrote it; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+}

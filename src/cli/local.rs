@@ -1,0 +1,345 @@
+//! The commands that work on a data directory of this machine.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs, VerifyArgs};
+use crate::cli::error::Exit;
+use crate::cli::profile::VARIABLES;
+use crate::clock::{Stopwatch, SystemClock};
+use crate::config::ConfigFault;
+use crate::config::settings::{Config, reference};
+use crate::config::source::{ConfigFile, Sources, environment_variables};
+use crate::crypto::note_signer::NoteSigner;
+use crate::demo::error::DemoError;
+use crate::demo::{self, DemoOptions};
+use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
+use crate::domain::state::State;
+use crate::entropy::OsEntropy;
+use crate::ledger::open::{Beginning, OpenError, create, leave_clean_mark, open_log, read_keys};
+use crate::ledger::replay::LogError;
+use crate::ledger::verify::{ExportFault, verify_export};
+use crate::log::directory::{DataDirectory, DirectoryError};
+use crate::log::store::records_from;
+use crate::oauth::issuer::{Issuer, NotAnIssuer};
+use crate::run::{RunError, start};
+use crate::telemetry;
+use crate::types::id::Seq;
+
+/// The page cache for commands that read a ledger from end to end, in bytes.
+const OFFLINE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// The largest log that is copied before the recovery that follows an unclean stop, in bytes.
+const RECOVERY_COPY_BYTES_MAX: u64 = 1 << 30;
+/// After how many records progress is shown.
+const PROGRESS_RECORDS: u64 = 250_000;
+/// Why a local command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The issuer is none.
+    #[error("--issuer: {0}")]
+    Issuer(#[from] NotAnIssuer),
+    /// The ledger cannot be made or opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigFault),
+    /// The service does not run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The log is not whole.
+    #[error("{0}")]
+    Unverified(#[source] LogError),
+    /// The export is not whole.
+    #[error("{0}")]
+    UnverifiedExport(#[source] ExportFault),
+    /// The log cannot be read to its end.
+    #[error(transparent)]
+    Log(LogError),
+    /// The demo did not go as it should.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// A file cannot be opened.
+    #[error("cannot open {path}: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Standard output is closed or full.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] io::Error),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// The checkpoint key has no usable name.
+    #[error("the issuer gives no name for the checkpoint key: {0}")]
+    KeyName(#[from] crate::crypto::note_key::KeyError),
+}
+
+impl LocalError {
+    /// What a person can do next.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Issuer(_) => Some("an issuer looks like https://auth.example.com".into()),
+            Self::Config(_) => Some("token-ledger config lists every setting".into()),
+            Self::Unverified(_) | Self::UnverifiedExport(_) => {
+                Some("everything before the named record is whole".into())
+            }
+            Self::File { .. } => Some("check the path and who may read it".into()),
+            Self::Demo(_) => Some("run it again with --data DIR to keep the ledger".into()),
+            Self::Open(_)
+            | Self::Run(_)
+            | Self::Log(_)
+            | Self::Output(_)
+            | Self::Signals(_)
+            | Self::KeyName(_) => None,
+        }
+    }
+
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Issuer(_) | Self::Config(_) => Exit::Usage,
+            Self::Unverified(_)
+            | Self::UnverifiedExport(_)
+            | Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
+                Exit::Unverified
+            }
+            Self::Open(_)
+            | Self::Run(_)
+            | Self::Log(_)
+            | Self::Demo(_)
+            | Self::File { .. }
+            | Self::Output(_)
+            | Self::Signals(_)
+            | Self::KeyName(_) => Exit::Failed,
+        }
+    }
+}
+
+/// Does what `command` asks.
+///
+/// # Errors
+/// [`LocalError`]; its hint says what to do.
+pub fn run(command: Local) -> Result<(), LocalError> {
+    match command {
+        Local::Init(args) => init(&args),
+        Local::Serve(args) => serve(&args),
+        Local::Demo(args) => run_demo(args),
+        Local::Export(args) => export(&args),
+        Local::Verify(args) => verify(&args),
+        Local::Config => say(&reference()),
+        Local::Vkey(args) => vkey(&args),
+    }
+}
+
+fn say(text: &str) -> Result<(), LocalError> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
+    written.and_then(|()| out.flush()).map_err(LocalError::Output)
+}
+
+fn init(args: &InitArgs) -> Result<(), LocalError> {
+    let issuer: Issuer = args.issuer.parse()?;
+    let administrator = ClientMetadata {
+        client_name: Some("first administrator".to_owned()),
+        grant_types: [GrantType::ClientCredentials].into(),
+        scope: "ledger:admin ledger:audit ledger:grant".parse().unwrap_or_default(),
+        // Opaque, so that nobody takes it for a token that others could check.
+        access_token_format: AccessTokenFormat::Opaque,
+        ..ClientMetadata::default()
+    };
+    let origin = issuer.origin_name();
+    let beginning = Beginning { issuer: issuer.as_str(), origin, administrator };
+    let clock = Arc::new(SystemClock);
+    let made = create(&args.data, beginning, OFFLINE_CACHE_BYTES, clock, &OsEntropy)?;
+    let data = args.data.display();
+    if args.json {
+        let admin = json!({ "client_id": made.client, "client_secret": made.secret.expose() });
+        return say(&json!({ "issuer": issuer, "data": args.data, "admin": admin }).to_string());
+    }
+    say(&format!(
+        "Made a ledger in {data} for the issuer {issuer}.\n\n\
+         The first administrator (the secret is shown this once):\n  \
+         client_id      {}\n  client_secret  {}\n\n\
+         Next:\n  token-ledger serve --data {data}",
+        made.client,
+        made.secret.expose()
+    ))
+}
+
+/// Shows on standard error how far a long read has come; silent on short ones.
+fn progress(what: &'static str) -> impl FnMut(Seq) {
+    let watch = Stopwatch::start();
+    move |seq| {
+        let records = seq.0 + 1;
+        if records.is_multiple_of(PROGRESS_RECORDS) {
+            let rate = records as f64 / watch.seconds().max(0.001);
+            tracing::info!(records, per_second = rate as u64, "{what}");
+        }
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<(), LocalError> {
+    let file = args.config.as_deref().map(ConfigFile::read).transpose()?;
+    let sources = Sources {
+        file,
+        environment: environment_variables(),
+        environment_apart: VARIABLES.iter().map(|name| (*name).to_owned()).collect(),
+        flags: args.settings(),
+    };
+    let config = Config::load(&sources)?;
+    // Only a test sets it up twice, and the first one stays.
+    let _ = telemetry::init(config.log_format, config.log_level);
+    actix_web::rt::System::new().block_on(serve_until_stopped(&args.data, &config))
+}
+
+async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalError> {
+    let mut stop = Signals::new().map_err(LocalError::Signals)?;
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+    let running = start(data, config, clock, entropy, progress("replaying the log")).await?;
+    say(&format!("ready public=http://{} admin=http://{}", running.public, running.admin))?;
+    tokio::select! {
+        signal = stop.next() => {
+            tracing::info!(signal, "stopping: what is in flight is answered");
+            running.stop().await?;
+            tracing::info!("stopped cleanly");
+            Ok(())
+        }
+        () = running.failed() => {
+            running.stop().await?;
+            Err(RunError::Ended.into())
+        }
+    }
+}
+
+/// The signals that ask for a clean stop.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+fn run_demo(args: DemoArgs) -> Result<(), LocalError> {
+    let options = DemoOptions { data: args.data, keep: args.keep };
+    let mut out = io::stdout().lock();
+    Ok(actix_web::rt::System::new().block_on(demo::run(options, &mut out))?)
+}
+
+fn log_to_standard_error() {
+    let _ = telemetry::init(
+        crate::config::value::LogFormat::Text,
+        crate::config::value::LogLevel::Info,
+    );
+}
+
+fn export(args: &DataArgs) -> Result<(), LocalError> {
+    log_to_standard_error();
+    let replayed =
+        open_log(&args.data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("reading"))?;
+    let stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        tracing::info!("to keep the export, send it to a file: token-ledger export ... > FILE");
+    }
+    let mut out = BufWriter::with_capacity(1 << 20, stdout);
+    for block in records_from(replayed.store.as_ref(), Seq(0)) {
+        let block = block.map_err(|error| LocalError::Log(error.into()))?;
+        for (_, bytes) in block.iter() {
+            let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
+            written.map_err(LocalError::Output)?;
+        }
+    }
+    out.flush().map_err(LocalError::Output)?;
+    mark_as_found(&replayed.directory, &replayed.state, replayed.clean)
+}
+
+/// A ledger that was closed cleanly is left so.
+fn mark_as_found(directory: &DataDirectory, state: &State, clean: bool) -> Result<(), LocalError> {
+    if clean {
+        leave_clean_mark(directory, state).map_err(OpenError::from)?;
+    }
+    Ok(())
+}
+
+fn verify(args: &VerifyArgs) -> Result<(), LocalError> {
+    log_to_standard_error();
+    let watch = Stopwatch::start();
+    let (what, head, records) = match (&args.evidence.data, &args.evidence.export) {
+        (Some(data), _) => {
+            let replayed = open_log(
+                data,
+                OFFLINE_CACHE_BYTES,
+                RECOVERY_COPY_BYTES_MAX,
+                progress("verifying"),
+            )?;
+            let state = &replayed.state;
+            mark_as_found(&replayed.directory, state, replayed.clean)?;
+            (data.display().to_string(), state.head(), state.next_seq().0)
+        }
+        (None, Some(export)) => {
+            let name = export.display().to_string();
+            let file: Box<dyn io::Read> = if name == "-" {
+                Box::new(io::stdin())
+            } else {
+                let open = File::open(export);
+                Box::new(open.map_err(|source| LocalError::File { path: name.clone(), source })?)
+            };
+            let read = BufReader::with_capacity(1 << 20, file);
+            let (whole, _) =
+                verify_export(read, progress("verifying")).map_err(LocalError::UnverifiedExport)?;
+            (name, whole.head, whole.records)
+        }
+        (None, None) => return Ok(()),
+    };
+    let seconds = watch.seconds();
+    if args.json {
+        let (seq, at, leaf) = head
+            .map_or((None, None, None), |head| (Some(head.seq), Some(head.at), Some(head.leaf)));
+        let body = json!({ "whole": true, "records": records,
+            "head": { "seq": seq, "at": at, "leaf": leaf } });
+        return say(&body.to_string());
+    }
+    let last = head.map_or_else(String::new, |head| {
+        format!("\nlast record {} of {}, leaf hash {}", head.seq, head.at, head.leaf)
+    });
+    say(&format!(
+        "{what} is whole: {records} records, dense, chained, back links and times right \
+         ({seconds:.1} s){last}"
+    ))
+}
+
+fn vkey(args: &DataArgs) -> Result<(), LocalError> {
+    let directory = DataDirectory::open(&args.data).map_err(OpenError::from)?;
+    let keys = read_keys(&directory)?;
+    let issuer: Issuer = directory.marker().issuer.parse()?;
+    let signer = NoteSigner::new(issuer.origin_name().parse()?, keys.checkpoint_seed());
+    say(&signer.verifier().to_string())
+}
+
+impl From<DirectoryError> for LocalError {
+    fn from(error: DirectoryError) -> Self {
+        Self::Open(error.into())
+    }
+}

@@ -1,0 +1,211 @@
+//! The command line: what can be asked for, and who answers it. It holds no rules of its own; a
+//! running server judges what is asked of it, and `local` works on a directory.
+
+pub mod error;
+pub mod console;
+pub mod output;
+pub mod arguments;
+pub mod local;
+pub mod profile;
+pub mod remote_error;
+pub mod remote;
+pub mod session;
+pub mod login;
+pub mod client;
+pub mod grant;
+pub mod blacklist;
+pub mod subject;
+pub mod audit;
+pub mod keys;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+use arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs, VerifyArgs};
+use console::Console;
+use error::CliError;
+use keys::KeysCommand;
+use session::Session;
+
+/// The command line, parsed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "token-ledger",
+    version,
+    about = "An OAuth 2.0 token service whose truth is an append-only, tamper-evident log",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = TOP
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const TOP: &str = "\
+Begin here:
+  token-ledger demo                          see all of it, with nothing to set up
+  token-ledger init --data ./ledger --issuer http://127.0.0.1:8080
+  token-ledger serve --data ./ledger
+  token-ledger login --public http://127.0.0.1:8080 --admin http://127.0.0.1:8081 --client-id ID
+  token-ledger client register --help
+
+`token-ledger COMMAND --help` has examples, and says what to do next.
+
+Secrets are read from standard input or the environment, never from the command line. Instead of a
+profile (see login), these variables may be set: TOKEN_LEDGER_PUBLIC_URL, TOKEN_LEDGER_ADMIN_URL,
+TOKEN_LEDGER_CLIENT_ID, TOKEN_LEDGER_CLIENT_SECRET.
+
+Exit codes:
+  0  done
+  1  refused or failed; `error:` and `hint:` on standard error say why, and what to do
+  2  the command line or its input makes no sense
+  3  the evidence does not verify (verify)";
+
+/// Every command, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole protocol, narrated, over real HTTP; ends with a trail and a proof
+    #[command(after_help = "\
+Examples:
+  token-ledger demo
+  token-ledger demo --data ./demo --keep
+
+Next: token-ledger init --help")]
+    Demo(DemoArgs),
+    /// Make a ledger, and print its first admin client, once
+    #[command(after_help = "\
+Example:
+  token-ledger init --data ./ledger --issuer https://auth.example
+
+Next: store the secret, then token-ledger serve --data ./ledger")]
+    Init(InitArgs),
+    /// Run the service
+    #[command(after_help = "\
+Examples:
+  token-ledger serve --data ./ledger
+  token-ledger serve --data ./ledger --config ledger.toml --listen 0.0.0.0:8080 \\
+    --set queue_commands_max=8192
+
+It prints one line on standard output once it answers: ready public=URL admin=URL. Logs go to
+standard error. SIGTERM and Ctrl-C stop it cleanly. Flags come over the environment
+(TOKEN_LEDGER_*), and that over the file.
+
+Next: token-ledger login --help")]
+    Serve(ServeArgs),
+    /// Print every setting with its default, range and meaning
+    #[command(after_help = "\
+Example:
+  token-ledger config | less
+
+Next: token-ledger serve --set KEY=VALUE, TOKEN_LEDGER_KEY=VALUE, or KEY = VALUE in a file.")]
+    Config,
+    /// Keep which server to talk to, and as which client
+    #[command(after_help = "\
+Examples:
+  token-ledger login --public http://127.0.0.1:8080 --admin http://127.0.0.1:8081 --client-id ID
+  token-ledger login --public https://auth.example --admin https://admin.auth.example \\
+    --client-id ops < secret.txt
+
+The secret is read from TOKEN_LEDGER_CLIENT_SECRET, else from standard input. It is kept in the
+profile, which only you can read.
+
+Next: token-ledger client list")]
+    Login(login::LoginArgs),
+    /// Register and manage the clients that ask for tokens
+    Client(client::ClientArgs),
+    /// Record, list and revoke what resource owners granted
+    Grant(grant::GrantArgs),
+    /// Kill tokens at once, whatever they are
+    Blacklist(blacklist::BlacklistArgs),
+    /// Forget a person
+    Subject(subject::SubjectArgs),
+    /// Ask who held what, when and why
+    Audit(audit::AuditArgs),
+    /// List and rotate signing keys; print the checkpoint verifier key
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Write the exact records of a data directory to standard output, as JSON Lines
+    #[command(after_help = "\
+Example:
+  token-ledger export --data ./ledger > evidence.jsonl
+
+Next: token-ledger verify --export evidence.jsonl, on any machine")]
+    Export(DataArgs),
+    /// Check a data directory or an export, offline; names the first bad record
+    #[command(after_help = "\
+Examples:
+  token-ledger verify --data ./ledger
+  token-ledger audit records --all | token-ledger verify --export -
+
+Exit code 3 says that the evidence was read and does not verify. Next, in that case: keep the files
+as they are, and compare with another copy from the record that is named.")]
+    Verify(VerifyArgs),
+}
+
+/// Does what the command line asks. Blocks until it is done.
+///
+/// # Errors
+/// [`CliError`]: [`report`] tells a person, [`CliError::exit`] the shell.
+pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
+    let local = match cli.command {
+        Command::Init(args) => Local::Init(args),
+        Command::Serve(args) => Local::Serve(args),
+        Command::Demo(args) => Local::Demo(args),
+        Command::Export(args) => Local::Export(args),
+        Command::Verify(args) => Local::Verify(args),
+        Command::Config => Local::Config,
+        Command::Keys(KeysCommand::Vkey(args)) => Local::Vkey(args),
+        remote @ (Command::Login(_)
+        | Command::Client(_)
+        | Command::Grant(_)
+        | Command::Blacklist(_)
+        | Command::Subject(_)
+        | Command::Audit(_)
+        | Command::Keys(KeysCommand::List(_) | KeysCommand::Rotate(_))) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            return runtime.map_err(CliError::Start)?.block_on(run_remote(remote, console));
+        }
+    };
+    Ok(local::run(local)?)
+}
+
+async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), CliError> {
+    match &command {
+        Command::Login(args) => login::run(console, args).await,
+        Command::Client(args) => {
+            client::run(&mut Session::open(console, &args.options)?, args).await
+        }
+        Command::Grant(args) => grant::run(&mut Session::open(console, &args.options)?, args).await,
+        Command::Blacklist(args) => {
+            blacklist::run(&mut Session::open(console, &args.options)?, args).await
+        }
+        Command::Subject(args) => {
+            subject::run(&mut Session::open(console, &args.options)?, args).await
+        }
+        Command::Audit(args) => audit::run(&mut Session::open(console, &args.options)?, args).await,
+        Command::Keys(KeysCommand::List(args)) => {
+            keys::list(&mut Session::open(console, &args.options)?).await
+        }
+        Command::Keys(KeysCommand::Rotate(args)) => {
+            keys::rotate(&mut Session::open(console, &args.options)?).await
+        }
+        Command::Init(_)
+        | Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Export(_)
+        | Command::Verify(_)
+        | Command::Config
+        | Command::Keys(KeysCommand::Vkey(_)) => Ok(()), // `run` keeps these to itself
+    }
+}
+
+/// Tells a person what went wrong, in one line, and what to do, in another.
+pub fn report(error: &CliError, to: &mut dyn Write) {
+    let mut text = format!("error: {}\n", output::plain(&error.to_string()));
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("hint: {}\n", output::plain(&hint)));
+    }
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}

@@ -1,0 +1,165 @@
+//! One run of a command against a running server: asks, follows pages, and shows the answers to a
+//! person, or as they are to a program.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+use serde_json::{Deserializer, Map, Value};
+
+use crate::cli::console::{Console, InputError};
+use crate::cli::error::CliError;
+use crate::cli::output::{Columns, document};
+use crate::cli::profile::Profile;
+use crate::cli::remote::{Answer, Call, Remote};
+
+/// What every command that talks to a server takes.
+#[derive(Debug, Args)]
+pub struct RemoteOptions {
+    /// The profile to use; alone, without the environment [default: the one of `login`]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Server and output")]
+    pub profile: Option<PathBuf>,
+    /// Print the server's JSON as it is
+    #[arg(long, global = true, help_heading = "Server and output")]
+    pub json: bool,
+}
+
+/// A row of a list, as far as a person looks at it.
+pub trait Row: DeserializeOwned {
+    /// The headings.
+    const COLUMNS: Columns<'static>;
+    /// What the list may be called in the answer.
+    const NAMES: &'static [&'static str];
+    /// Whether the answer may also be JSON Lines, a row on each.
+    const LINES: bool = false;
+
+    /// The cells, in the order of the headings.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// A server, and someone who waits for its answers.
+pub struct Session<'c, 's> {
+    /// Where answers go.
+    pub console: &'c mut Console<'s>,
+    /// Whether a program reads them.
+    pub json: bool,
+    remote: Remote,
+}
+
+impl<'c, 's> Session<'c, 's> {
+    /// Reads the profile; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`CliError::Profile`] when it is not known which server is meant.
+    pub fn open(console: &'c mut Console<'s>, options: &RemoteOptions) -> Result<Self, CliError> {
+        let profile = Profile::load(options.profile.as_deref(), console.variable)?;
+        Ok(Self { console, json: options.json, remote: Remote::new(profile)? })
+    }
+
+    /// Asks, without showing the answer.
+    ///
+    /// # Errors
+    /// As [`Remote::ask`].
+    pub async fn ask(&mut self, call: &Call) -> Result<Answer, CliError> {
+        self.remote.ask(call).await
+    }
+
+    /// Asks, and shows the answer as a document. `done` stands for an answer without a body.
+    ///
+    /// # Errors
+    /// As [`Remote::ask`], and when the answer cannot be shown.
+    pub async fn show(&mut self, call: &Call, done: &str) -> Result<(), CliError> {
+        let answer = self.ask(call).await?;
+        if answer.body.trim_ascii().is_empty() {
+            self.console.note(done);
+            return Ok(());
+        }
+        if self.json {
+            return self.console.answer_as_is(&answer.body);
+        }
+        let value: Value = answer.json()?;
+        self.console.answer(document(&value).as_bytes())?;
+        self.console.note(done);
+        Ok(())
+    }
+
+    /// Asks for a list, and shows it: one page, or `all`. `none` is for an empty list.
+    ///
+    /// # Errors
+    /// As [`Remote::ask`], and when an answer makes no sense or cannot be shown.
+    pub async fn list<R: Row>(
+        &mut self,
+        call: Call,
+        all: bool,
+        none: &str,
+    ) -> Result<(), CliError> {
+        let mut call = call;
+        let mut cursor: Option<String> = None;
+        loop {
+            let answer = self.ask(&call).await?;
+            let page = page_of::<R>(&answer)?;
+            if self.json {
+                self.console.answer_as_is(&answer.body)?;
+            } else if cursor.is_none() || !page.rows.is_empty() {
+                let rows: Vec<_> = page.rows.iter().map(Row::cells).collect();
+                self.console.answer_table(R::COLUMNS, &rows, none)?;
+            }
+            let Some(next) = page.next_cursor else { return Ok(()) };
+            if !all {
+                self.console.note(&format!("there is more: --all, or --cursor {next}"));
+                return Ok(());
+            }
+            if cursor.as_ref() == Some(&next) {
+                return Err(answer.unexpected("it names the same page again").into());
+            }
+            call = call.query("cursor", Some(&next));
+            cursor = Some(next);
+        }
+    }
+}
+
+struct Page<R> {
+    rows: Vec<R>,
+    next_cursor: Option<String>,
+}
+
+/// The rows of an answer: an array, an object that holds one, or lines.
+fn page_of<R: Row>(answer: &Answer) -> Result<Page<R>, CliError> {
+    let values: Result<Vec<Value>, _> =
+        Deserializer::from_slice(&answer.body).into_iter().collect();
+    let mut values = values.map_err(|_| answer.unexpected("it is no JSON"))?;
+    let mut next_cursor = answer.next_cursor.clone();
+    let named = |object: &Map<String, Value>| R::NAMES.iter().find(|n| object.contains_key(**n));
+    let rows = match values.as_mut_slice() {
+        [Value::Array(rows)] => std::mem::take(rows),
+        [Value::Object(object)] if named(object).is_some() => {
+            if let Some(Value::String(cursor)) = object.get("next_cursor") {
+                next_cursor = Some(cursor.clone());
+            }
+            match named(object).and_then(|name| object.get_mut(*name)) {
+                Some(Value::Array(rows)) => std::mem::take(rows),
+                Some(_) | None => return Err(answer.unexpected("it holds no list").into()),
+            }
+        }
+        _ if R::LINES => values,
+        _ => return Err(answer.unexpected("it holds no list").into()),
+    };
+    let rows: Result<Vec<R>, _> = rows.into_iter().map(serde_json::from_value).collect();
+    let rows = rows.map_err(|_| answer.unexpected("its list holds something else"))?;
+    Ok(Page { rows, next_cursor })
+}
+
+/// The person meant: named on the command line, or in a line of standard input.
+///
+/// # Errors
+/// [`InputError`] when standard input has no such line.
+pub fn subject_of(
+    console: &mut Console<'_>,
+    named: Option<&String>,
+    from_input: bool,
+) -> Result<Option<String>, InputError> {
+    if from_input {
+        return Ok(Some(console.line("subject")?.expose().to_owned()));
+    }
+    Ok(named.cloned())
+}

@@ -1,0 +1,18 @@
+//! What every handler is given.
+
+use std::sync::Arc;
+
+use crate::edge::Edge;
+use crate::log::sled::SledDatabase;
+
+/// What every handler is given.
+pub struct App {
+    /// Where requests become commands.
+    pub edge: Arc<Edge>,
+    /// The log's database, for its counters; none in memory.
+    pub database: Option<Arc<SledDatabase>>,
+    /// The longest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a body may take to arrive, in milliseconds.
+    pub body_timeout_ms: u64,
+}

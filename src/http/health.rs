@@ -1,0 +1,104 @@
+//! Whether the service is up, whether it can write, and what it counts.
+
+use std::sync::atomic::Ordering;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, ServiceConfig, get};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+use crate::http::app::App;
+use crate::http::respond::{json as json_answer, uncached};
+use crate::http::server::route;
+
+/// Puts health in place: whether the service is up, and nothing that counts.
+pub fn configure_checks(config: &mut ServiceConfig) {
+    route(config, "/healthz", "GET", get().to(healthz));
+    route(config, "/readyz", "GET", get().to(readyz));
+}
+
+/// Puts health and metrics in place.
+pub fn configure(config: &mut ServiceConfig) {
+    configure_checks(config);
+    route(config, "/metrics", "GET", get().to(metrics));
+}
+
+async fn healthz() -> HttpResponse {
+    json_answer(StatusCode::OK, &json!({ "status": "ok" }))
+}
+
+async fn readyz(app: Data<App>) -> HttpResponse {
+    if app.edge.ledger.has_stopped() {
+        let body = json!({ "status": "stopped", "reason": "the writer has stopped" });
+        return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);
+    }
+    json_answer(StatusCode::OK, &json!({ "status": "ready" }))
+}
+
+async fn metrics(app: Data<App>) -> HttpResponse {
+    let mut registry = Registry::with_prefix("token_ledger");
+    registry.register_collector(Box::new(Figures { app }));
+    let mut body = String::new();
+    if encode(&mut body, &registry).is_err() {
+        return uncached(StatusCode::SERVICE_UNAVAILABLE).finish();
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    uncached(StatusCode::OK).insert_header((CONTENT_TYPE, kind)).body(body)
+}
+
+/// Reads the figures when asked for them: nothing is counted twice.
+struct Figures {
+    app: Data<App>,
+}
+
+impl std::fmt::Debug for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let ledger = &self.app.edge.ledger;
+        let (records, counts) = {
+            let state = ledger.state();
+            (state.next_seq().0, state.counts())
+        };
+        let written = ledger.counters();
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = [
+            ("records", "Records in the log.", records),
+            ("batches", "Batches made durable.", count(&written.batches)),
+            ("commands", "Commands answered.", count(&written.commands)),
+            ("overloaded", "Commands turned away.", count(&written.overloaded)),
+            ("syncs", "Syncs of the log.", self.app.database.as_ref().map_or(0, |d| d.syncs())),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            let one = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+            metric.encode(one)?;
+        }
+        let gauges = [
+            ("clients", "Registered clients.", counts.clients),
+            ("subjects", "Resource owners.", counts.subjects),
+            ("grants", "Grants, dead ones too.", counts.grants),
+            ("access_tokens", "Access tokens in memory.", counts.access_tokens),
+            ("blacklist_entries", "Blacklist entries, lifted ones too.", counts.blacklist),
+            ("queued_commands", "Commands that wait.", ledger.queued()),
+            ("stopped", "1 once nothing is written any more.", usize::from(ledger.has_stopped())),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let one = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+            metric.encode(one)?;
+        }
+        Ok(())
+    }
+}

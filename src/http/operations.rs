@@ -1,0 +1,271 @@
+//! The admin listener: blacklist, erasure, signing keys.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload, ServiceConfig, delete, get, post};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::domain::state::Entry;
+use crate::edge::authenticate::Role;
+use crate::edge::fault::Fault;
+use crate::edge::operate::Banned;
+use crate::http::app::App;
+use crate::http::clients::{as_of, id, optional_json, page_limit};
+use crate::http::request::{actor, caller, json, query};
+use crate::http::respond::{answer, json as json_answer};
+use crate::http::server::{route, routes};
+use crate::oauth::error::{ErrorCode, ErrorResponse};
+use crate::types::digest::Digest;
+use crate::types::id::{ClientId, GrantId, KeyId, Seq};
+use crate::types::secret::Secret;
+
+/// The longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1000;
+
+/// Puts the operator's addresses in place.
+pub fn configure(config: &mut ServiceConfig) {
+    let both = vec![get().to(list), post().to(add)];
+    routes(config, "/admin/blacklist", "GET, POST", both);
+    route(config, "/admin/blacklist/{id}", "DELETE", delete().to(lift));
+    route(config, "/admin/subjects/erase", "POST", post().to(erase));
+    route(config, "/admin/keys", "GET", get().to(keys));
+    route(config, "/admin/keys/rotate", "POST", post().to(rotate_key));
+}
+
+/// A body that holds nothing but a reason.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reason {
+    reason: Option<String>,
+}
+
+impl Reason {
+    /// The reason, empty where there is none.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is too long.
+    pub fn optional(self) -> Result<String, Fault> {
+        checked("reason", self.reason.unwrap_or_default())
+    }
+}
+
+fn checked(member: &str, text: String) -> Result<String, Fault> {
+    if text.len() <= REASON_BYTES_MAX {
+        return Ok(text);
+    }
+    let what = format!("{member} must be at most {REASON_BYTES_MAX} bytes");
+    Err(Fault::refused(ErrorCode::InvalidRequest, what))
+}
+
+fn required(member: &str, text: String) -> Result<String, Fault> {
+    if text.trim().is_empty() {
+        let what = format!("{member} must say why, for those who read it later");
+        return Err(Fault::refused(ErrorCode::InvalidRequest, what));
+    }
+    checked(member, text)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlacklistBody {
+    target: TargetBody,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetBody {
+    r#type: String,
+    id: Option<String>,
+    token: Option<String>,
+}
+
+impl TargetBody {
+    fn banned(self) -> Result<Banned, Fault> {
+        let Self { r#type, id, token } = self;
+        let malformed = |what: &'static str| Fault::refused(ErrorCode::InvalidRequest, what);
+        if r#type == "token" {
+            return match (id, token) {
+                (None, Some(token)) => Ok(Banned::Token(Secret::new(token))),
+                (Some(digest), None) => {
+                    let what = "target.id must be the digest of the token, 43 characters of \
+                                base64url; or send the token itself as target.token";
+                    let digest: Digest = digest.parse().map_err(|_| malformed(what))?;
+                    Ok(Banned::Digest(digest))
+                }
+                (Some(_), Some(_)) | (None, None) => {
+                    Err(malformed("a token target has either id (its digest) or token"))
+                }
+            };
+        }
+        if token.is_some() {
+            return Err(malformed("target.token goes with type token only"));
+        }
+        match (r#type.as_str(), id) {
+            ("all", None) => Ok(Banned::All),
+            ("all", Some(_)) => Err(malformed("a target of type all has no id")),
+            ("subject", Some(sub)) => Ok(Banned::Subject(sub)),
+            ("grant", Some(id)) => {
+                let what = "target.id must be a grant id, g_ and 22 characters";
+                let id: GrantId = id.parse().map_err(|_| malformed(what))?;
+                Ok(Banned::Grant(id))
+            }
+            ("client", Some(id)) => {
+                let what = "target.id must be a client_id";
+                let id: ClientId = id.parse().map_err(|_| malformed(what))?;
+                Ok(Banned::Client(id))
+            }
+            ("key", Some(id)) => {
+                let what = "target.id must be the kid of a signing key";
+                let id: KeyId = id.parse().map_err(|_| malformed(what))?;
+                Ok(Banned::Key(id))
+            }
+            ("subject" | "grant" | "client" | "key", None) => {
+                Err(malformed("target.id is missing"))
+            }
+            (_, _) => {
+                Err(malformed("target.type must be token, grant, subject, client, key or all"))
+            }
+        }
+    }
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    let mut target = serde_json::to_value(&entry.target).unwrap_or_default();
+    if let Some(target) = target.as_object_mut() {
+        target.entry("id").or_insert(Value::Null);
+    }
+    json!({
+        "id": entry.id,
+        "target": target,
+        "reason": entry.reason,
+        "actor": entry.actor,
+        "seq": entry.seq,
+        "at": entry.at,
+        "watermark": entry.watermark,
+        "lifted": entry.lifted,
+    })
+}
+
+async fn add(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let body: BlacklistBody = json(&app, &request, payload).await?;
+        let reason = required("reason", body.reason)?;
+        let banned = body.target.banned()?;
+        let entry = app.edge.blacklist(actor, &caller(&request), banned, reason).await?;
+        Ok(json_answer(StatusCode::CREATED, &entry_json(&entry)))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntriesQuery {
+    cursor: Option<Seq>,
+    limit: Option<usize>,
+}
+
+async fn list(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    answer(async {
+        actor(&app, &request, Role::Administrator)?;
+        let asked: EntriesQuery = query(&request)?;
+        let limit = page_limit(&app, asked.limit);
+        let state = app.edge.ledger.state();
+        let is_asked = |entry: &&Entry| {
+            entry.lifted.is_none() && asked.cursor.is_none_or(|after| after < entry.seq)
+        };
+        let mut entries: Vec<&Entry> = state.blacklist().filter(is_asked).collect();
+        entries.sort_unstable_by_key(|entry| entry.seq);
+        let is_last = entries.len() <= limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| !is_last).map(|entry| entry.seq.to_string());
+        let entries: Vec<Value> = entries.into_iter().map(entry_json).collect();
+        let body = json!({ "entries": entries, "next_cursor": next, "as_of": as_of(&state) });
+        Ok(json_answer(StatusCode::OK, &body))
+    })
+    .await
+}
+
+async fn lift(
+    app: Data<App>,
+    request: HttpRequest,
+    path: Path<String>,
+    payload: Payload,
+) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let asked: Reason = optional_json(&app, &request, payload).await?;
+        let (caller, id) = (caller(&request), id(&path)?);
+        let entry = app.edge.lift(actor, &caller, id, asked.optional()?).await?;
+        Ok(json_answer(StatusCode::OK, &entry_json(&entry)))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EraseBody {
+    subject: String,
+    reason: String,
+    legal_basis: String,
+    #[serde(default)]
+    rewrite_now: bool,
+}
+
+async fn erase(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let body: EraseBody = json(&app, &request, payload).await?;
+        let reason = required("reason", body.reason)?;
+        let legal_basis = required("legal_basis", body.legal_basis)?;
+        let now = body.rewrite_now;
+        let erased = app.edge.erase(actor, body.subject, reason, legal_basis, now).await?;
+        let body = json!({ "subject": erased.0, "seq": erased.1, "rewritten": now });
+        Ok(json_answer(StatusCode::OK, &body))
+    })
+    .await
+}
+
+async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    answer(async {
+        actor(&app, &request, Role::Administrator)?;
+        let signs = app.edge.keyring.signer().kid().clone();
+        let state = app.edge.ledger.state();
+        let mut keys: Vec<_> = state.keys().collect();
+        keys.sort_unstable_by_key(|key| key.added);
+        let keys: Vec<Value> = keys
+            .into_iter()
+            .map(|key| {
+                json!({
+                    "kid": key.id,
+                    "purpose": key.purpose,
+                    "alg": key.alg,
+                    "added_at": key.added_at,
+                    "retired_at": key.retired_at,
+                    "blacklisted": key.ban.is_in_force(),
+                    "signs": key.id == signs,
+                    "public": key.public,
+                })
+            })
+            .collect();
+        let body = json!({ "keys": keys, "as_of": as_of(&state) });
+        Ok(json_answer(StatusCode::OK, &body))
+    })
+    .await
+}
+
+async fn rotate_key(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let kid = app.edge.rotate_signing_key(actor, &caller(&request)).await?;
+        Ok(json_answer(StatusCode::CREATED, &json!({ "kid": kid })))
+    })
+    .await
+}
+
+/// What is wrong with a body that names both or neither of two members.
+pub fn either(what: &'static str) -> ErrorResponse {
+    ErrorResponse::new(ErrorCode::InvalidRequest, what)
+}

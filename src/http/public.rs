@@ -1,0 +1,125 @@
+//! The public listener: token, revocation, introspection, keys, metadata.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use crate::edge::introspect::Active;
+use crate::edge::token::Tokens;
+use crate::http::app::App;
+use crate::http::request::{Unread, authenticated, caller};
+use crate::http::respond::{answer, json as json_answer, json_bytes, uncached};
+use crate::http::server::route;
+use crate::oauth::response::{
+    INACTIVE, IntrospectionResponse, Metadata, TokenResponse, TokenType, True,
+};
+use crate::oauth::token_request::{TokenRequest, token_parameter};
+
+/// For how many seconds the key set may be kept.
+const JWKS_MAX_AGE_S: &str = "public, max-age=300";
+
+/// Puts the public addresses in place, under the issuer's path.
+pub fn configure(config: &mut ServiceConfig, issuer_path: &str, well_known: &str) {
+    let under = |path: &str| format!("{}{path}", issuer_path.trim_end_matches('/'));
+    route(config, &under(Metadata::TOKEN_PATH), "POST", actix_web::web::post().to(token));
+    route(config, &under(Metadata::REVOCATION_PATH), "POST", actix_web::web::post().to(revoke));
+    let introspection = actix_web::web::post().to(introspect);
+    route(config, &under(Metadata::INTROSPECTION_PATH), "POST", introspection);
+    route(config, &under(Metadata::JWKS_PATH), "GET", actix_web::web::get().to(jwks));
+    route(config, well_known, "GET", actix_web::web::get().to(metadata));
+}
+
+async fn token(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(async {
+        let (form, client) = authenticated(&app, &request, payload).await?;
+        let asked = TokenRequest::parse(&form)?;
+        let tokens = app.edge.token(&client, &asked, &caller(&request)).await?;
+        Ok(token_response(&tokens))
+    })
+    .await
+}
+
+fn token_response(tokens: &Tokens) -> HttpResponse {
+    let refresh_token = tokens.refresh_token.as_ref().map(|token| token.expose());
+    json_answer(
+        StatusCode::OK,
+        &TokenResponse {
+            access_token: tokens.access_token.expose(),
+            token_type: TokenType::Bearer,
+            expires_in: tokens.expires_in,
+            refresh_token,
+            scope: &tokens.scope,
+        },
+    )
+}
+
+async fn revoke(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(async {
+        let (form, client) = authenticated(&app, &request, payload).await?;
+        let token = token_parameter(&form)?;
+        app.edge.revoke(&client, &token, &caller(&request)).await?;
+        Ok(uncached(StatusCode::OK).finish())
+    })
+    .await
+}
+
+async fn introspect(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    answer(async {
+        let (form, client) = authenticated(&app, &request, payload).await?;
+        // A public client has proven nothing: it may not probe tokens (RFC 7662 section 2.1).
+        if app.edge.client(&client)?.metadata.is_public() {
+            let basic = request.headers().contains_key("authorization");
+            return Err(crate::edge::fault::Fault::Unauthenticated { basic }.into());
+        }
+        let token = token_parameter(&form)?;
+        Ok(match app.edge.introspect(&client, &token)? {
+            Some(active) => active_response(&app, &active),
+            None => json_bytes(StatusCode::OK, INACTIVE),
+        })
+    })
+    .await
+}
+
+fn active_response(app: &App, active: &Active) -> HttpResponse {
+    json_answer(
+        StatusCode::OK,
+        &IntrospectionResponse {
+            active: True,
+            scope: &active.scope,
+            client_id: &active.client_id,
+            token_type: active.is_access_token.then_some(TokenType::Bearer),
+            exp: active.exp,
+            iat: active.iat,
+            sub: active.sub.as_deref(),
+            aud: &active.aud,
+            iss: &app.edge.issuer,
+            jti: active.jti.as_deref(),
+        },
+    )
+}
+
+async fn jwks(app: Data<App>) -> HttpResponse {
+    let keys = app.edge.published_keys();
+    match serde_json::to_vec(&json!({ "keys": keys })) {
+        Ok(body) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/jwk-set+json"))
+            .insert_header((CACHE_CONTROL, JWKS_MAX_AGE_S))
+            .body(body),
+        Err(_) => HttpResponse::ServiceUnavailable().finish(),
+    }
+}
+
+async fn metadata(app: Data<App>) -> HttpResponse {
+    answer(async {
+        let body = serde_json::to_vec(&Metadata::of(&app.edge.issuer));
+        let body =
+            body.map_err(|_| Unread::Fault(crate::edge::fault::Fault::Broken("metadata")))?;
+        Ok(HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .insert_header((CACHE_CONTROL, JWKS_MAX_AGE_S))
+            .body(body))
+    })
+    .await
+}

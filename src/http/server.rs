@@ -1,0 +1,140 @@
+//! The two listeners, from bound sockets to the clean stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::web::{self, Data, PathConfig, ServiceConfig};
+use actix_web::{App as ActixApp, HttpRequest, HttpServer, Route};
+
+use crate::http::app::App;
+use crate::http::respond::{method_not_allowed, not_found, not_found_error};
+use crate::http::{clients, health, inquiries, operations, public};
+
+/// The same bounds for both listeners; their types differ.
+macro_rules! bounded {
+    ($server:expr, $limits:expr) => {{
+        let limits: ServerLimits = $limits;
+        let server = $server
+            .workers(limits.workers.max(1))
+            .max_connections(limits.connections_max)
+            .client_request_timeout(Duration::from_millis(limits.client_request_timeout_ms))
+            .client_disconnect_timeout(Duration::from_secs(1))
+            .shutdown_timeout(limits.shutdown_timeout_s)
+            .disable_signals();
+        match limits.keep_alive_s {
+            0 => server.keep_alive(actix_web::http::KeepAlive::Disabled),
+            seconds => server.keep_alive(Duration::from_secs(seconds)),
+        }
+    }};
+}
+
+/// One address with one method.
+pub fn route(config: &mut ServiceConfig, path: &str, allowed: &'static str, route: Route) {
+    routes(config, path, allowed, vec![route]);
+}
+
+/// One address with several methods; any other is answered 405 with `allowed`.
+pub fn routes(config: &mut ServiceConfig, path: &str, allowed: &'static str, routes: Vec<Route>) {
+    let mut resource = web::resource(path);
+    for route in routes {
+        resource = resource.route(route);
+    }
+    let other = web::to(move |request: HttpRequest| method_not_allowed(request, allowed));
+    config.service(resource.default_service(other));
+}
+
+/// The bounds of the listeners.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerLimits {
+    /// Threads for each listener.
+    pub workers: usize,
+    /// Connections open at once, for each worker.
+    pub connections_max: usize,
+    /// Connections that wait to be accepted.
+    pub backlog_connections_max: u32,
+    /// How long the head of a request may take, in milliseconds.
+    pub client_request_timeout_ms: u64,
+    /// How long an idle connection is kept, in seconds; 0 closes it at once.
+    pub keep_alive_s: u64,
+    /// How long requests in flight may take once the service stops, in seconds.
+    pub shutdown_timeout_s: u64,
+}
+
+/// Two listeners that serve.
+pub struct Listening {
+    /// Where clients reach the service.
+    pub public: SocketAddr,
+    /// Where administrators and auditors reach it.
+    pub admin: SocketAddr,
+    public_server: Server,
+    admin_server: Server,
+}
+
+/// Starts both listeners on bound sockets.
+///
+/// # Errors
+/// When a socket cannot be served.
+pub fn listen(
+    app: &Data<App>,
+    public_socket: TcpListener,
+    admin_socket: TcpListener,
+    limits: ServerLimits,
+) -> std::io::Result<Listening> {
+    for socket in [&public_socket, &admin_socket] {
+        // Once more, as the standard library sets a bound of its own when it binds.
+        let backlog = i32::try_from(limits.backlog_connections_max).unwrap_or(i32::MAX);
+        rustix::net::listen(socket, backlog)?;
+    }
+    let (public, admin) = (public_socket.local_addr()?, admin_socket.local_addr()?);
+    let issuer_path = app.edge.issuer.path().to_owned();
+    let well_known = app.edge.issuer.well_known_path();
+    let public_app = app.clone();
+    let public_server = bounded!(
+        HttpServer::new(move || {
+            let (path, well_known) = (issuer_path.clone(), well_known.clone());
+            ActixApp::new()
+                .app_data(public_app.clone())
+                .configure(move |config| public::configure(config, &path, &well_known))
+                .configure(health::configure_checks)
+                .default_service(web::to(not_found))
+        }),
+        limits
+    )
+    .listen(public_socket)?
+    .run();
+    let admin_app = app.clone();
+    let admin_server = bounded!(
+        HttpServer::new(move || {
+            ActixApp::new()
+                .app_data(admin_app.clone())
+                .app_data(PathConfig::default().error_handler(|_, _| not_found_error()))
+                .configure(clients::configure)
+                .configure(operations::configure)
+                .configure(inquiries::configure)
+                .configure(health::configure)
+                .default_service(web::to(not_found))
+        }),
+        limits
+    )
+    .listen(admin_socket)?
+    .run();
+    Ok(Listening { public, admin, public_server, admin_server })
+}
+
+impl Listening {
+    /// What stops both listeners.
+    pub fn handles(&self) -> [ServerHandle; 2] {
+        [self.public_server.handle(), self.admin_server.handle()]
+    }
+
+    /// Serves until both listeners have stopped.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn serve(self) -> std::io::Result<()> {
+        let admin = actix_web::rt::spawn(self.admin_server);
+        self.public_server.await?;
+        admin.await.map_err(std::io::Error::other)?
+    }
+}

@@ -1,0 +1,285 @@
+//! From a data directory and a configuration to a running service, and back to a closed ledger.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt::task::JoinHandle;
+use actix_web::web::Data;
+
+use crate::clock::Clock;
+use crate::config::settings::Config;
+use crate::domain::command::{Asked, Command};
+use crate::domain::record::Actor;
+use crate::edge::keyring::Keyring;
+use crate::edge::{Edge, EdgeLimits};
+use crate::entropy::{Entropy, bytes};
+use crate::http::app::App;
+use crate::http::server::{Listening, ServerLimits, listen};
+use crate::ledger::handle::{Ledger, Limits, SubmitError};
+use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
+use crate::ledger::replay::LogError;
+use crate::ledger::vault::Vault;
+use crate::log::directory::{DataDirectory, DirectoryError};
+use crate::log::sled::SledDatabase;
+use crate::oauth::issuer::Issuer;
+use crate::types::id::{RequestId, Seq};
+use crate::types::resource::Resource;
+
+/// Why the service does not run, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The issuer in the directory is none.
+    #[error("the directory's issuer is not usable: {0}")]
+    Issuer(String),
+    /// An address cannot be bound.
+    #[error(
+        "cannot listen on {address}: {source}. Is another process using the port? Choose another \
+         with --listen or --admin-listen; port 0 lets the system choose"
+    )]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A listener failed.
+    #[error("a listener failed: {0}")]
+    Listen(#[source] std::io::Error),
+    /// The start could not be recorded.
+    #[error("the start of the service could not be recorded: {0}")]
+    Record(#[from] SubmitError),
+    /// A write failed while serving.
+    #[error(
+        "a write failed and the service has stopped: {0}. What was acknowledged is on the disk. \
+         Look at the disk, then start again"
+    )]
+    Stopped(#[from] LogError),
+    /// The writer ended without saying why.
+    #[error("the writer ended unexpectedly; what was acknowledged is on the disk: start again")]
+    Ended,
+    /// The clean stop could not be marked.
+    #[error("the ledger is closed, but that could not be marked: {0}")]
+    Mark(#[from] DirectoryError),
+}
+
+/// A service that runs.
+pub struct Running {
+    /// Where clients reach it.
+    pub public: SocketAddr,
+    /// Where administrators and auditors reach it.
+    pub admin: SocketAddr,
+    /// The edge, for those who embed the service.
+    pub edge: Arc<Edge>,
+    directory: Arc<DataDirectory>,
+    database: Arc<SledDatabase>,
+    handles: [ServerHandle; 2],
+    serving: JoinHandle<std::io::Result<()>>,
+    rewriting: JoinHandle<()>,
+}
+
+/// Binds `address`.
+///
+/// # Errors
+/// [`RunError::Bind`].
+pub fn bind(address: &str) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address)
+        .map_err(|source| RunError::Bind { address: address.to_owned(), source })
+}
+
+/// Opens the ledger in `path` and serves it. Call it inside an actix runtime.
+///
+/// # Errors
+/// [`RunError`]: nothing is served; the message says what to do.
+pub async fn start(
+    path: &Path,
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    progress: impl FnMut(Seq),
+) -> Result<Running, RunError> {
+    // The sockets first: a port in use is found before the ledger is touched.
+    let public = bind(config.listen.as_str())?;
+    let admin = bind(config.admin_listen.as_str())?;
+    start_on([public, admin], path, config, clock, entropy, progress).await
+}
+
+/// As [`start`], on sockets that are bound already, the public one first: for who needs to know
+/// the address, as part of the issuer, before there is a ledger.
+///
+/// # Errors
+/// As [`start`], but for [`RunError::Bind`].
+pub async fn start_on(
+    sockets: [TcpListener; 2],
+    path: &Path,
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    progress: impl FnMut(Seq),
+) -> Result<Running, RunError> {
+    let limits = Limits {
+        queue_commands_max: config.queue_commands_max,
+        batch_commands_max: config.batch_commands_max,
+        coalesce_keys_max: config.coalesce_keys_max,
+        submit_timeout_ms: config.submit_timeout_ms,
+    };
+    let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
+    let opened = open(path, limits, cache, copy, clock, progress)?;
+    let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
+    let clean = opened.clean;
+    match serve(opened, sockets, config, entropy).await {
+        Ok(running) => Ok(running),
+        Err(error) => {
+            // Or the writer would keep the directory locked for as long as the process lives.
+            close(&ledger).await?;
+            // A crash before this start has no record yet if the mark says that there was none.
+            if clean {
+                leave_clean_mark(&directory, &ledger.state())?;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn serve(
+    opened: Opened,
+    [public, admin]: [TcpListener; 2],
+    config: &Config,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Running, RunError> {
+    let Opened { directory, ledger, database, vault, keys, clean } = opened;
+    let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
+    let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
+    let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
+    let edge = Arc::new(Edge {
+        ledger,
+        keyring: Keyring::new(keys),
+        vault,
+        issuer,
+        own_resource,
+        entropy,
+        keys_file: Some(directory.keys_file()),
+        changing: tokio::sync::Mutex::default(),
+        scans: tokio::sync::Semaphore::new(config.audit_scans_max),
+        limits: edge_limits(config),
+    });
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    note(&edge, Command::OpenLedger { version, clean }).await?;
+    let app = Data::new(App {
+        edge: Arc::clone(&edge),
+        database: Some(Arc::clone(&database)),
+        body_bytes_max: config.body_bytes_max,
+        body_timeout_ms: config.client_request_timeout_ms,
+    });
+    let listening = listen(&app, public, admin, server_limits(config)).map_err(RunError::Listen)?;
+    let handles = listening.handles();
+    let Listening { public, admin, .. } = listening;
+    let serving = actix_web::rt::spawn(listening.serve());
+    let every_s = u64::from(config.vault_rewrite_s_max);
+    let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
+    Ok(Running { public, admin, edge, directory, database, handles, serving, rewriting })
+}
+
+/// Stops the writer once it has answered what waits.
+async fn close(ledger: &Ledger) -> Result<(), RunError> {
+    let ledger = ledger.clone();
+    match tokio::task::spawn_blocking(move || ledger.stop()).await {
+        Ok(stopped) => Ok(stopped?),
+        Err(_) => Err(RunError::Ended),
+    }
+}
+
+fn edge_limits(config: &Config) -> EdgeLimits {
+    EdgeLimits {
+        code_lifetime_s: u64::from(config.code_lifetime_s),
+        page_grants_max: config.page_grants_max,
+        page_records_max: config.page_records_max,
+        trail_records_max: config.trail_records_max,
+        scan_wait_ms: config.submit_timeout_ms,
+    }
+}
+
+fn server_limits(config: &Config) -> ServerLimits {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    ServerLimits {
+        workers: if config.workers == 0 { cores } else { config.workers },
+        connections_max: config.connections_max,
+        backlog_connections_max: config.backlog_connections_max,
+        client_request_timeout_ms: config.client_request_timeout_ms,
+        keep_alive_s: u64::from(config.keep_alive_s),
+        shutdown_timeout_s: u64::from(config.shutdown_timeout_s),
+    }
+}
+
+async fn note(edge: &Edge, command: Command) -> Result<(), SubmitError> {
+    let request = RequestId::from_bytes(bytes(edge.entropy.as_ref()));
+    let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
+    edge.ledger.submit(asked).await.map(drop)
+}
+
+/// Exchanges the vault's database whenever bytes of the erased stand in it, within half of the time
+/// allowed.
+async fn rewrite_in_time(vault: Arc<Vault>, within_s: u64) {
+    let mut turns = tokio::time::interval(Duration::from_millis(within_s.max(1) * 500));
+    loop {
+        turns.tick().await;
+        let vault = Arc::clone(&vault);
+        let done = tokio::task::spawn_blocking(move || match vault.needs_rewrite() {
+            Ok(true) => vault.rewrite(),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        });
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the vault could not be rewritten; trying again later");
+            }
+            Err(_) => tracing::error!("the rewriting of the vault ended early; trying again later"),
+        }
+    }
+}
+
+impl Running {
+    /// The running ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.edge.ledger
+    }
+
+    /// Waits until the writer has stopped by itself: something is wrong then.
+    pub async fn failed(&self) {
+        self.edge.ledger.ended().await;
+    }
+
+    /// Stops: no new connections, what is in flight is answered, the ledger is closed.
+    ///
+    /// # Errors
+    /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
+    pub async fn stop(self) -> Result<(), RunError> {
+        let Self { edge, directory, database, handles, serving, rewriting, .. } = self;
+        rewriting.abort();
+        let failed = edge.ledger.has_stopped();
+        let [public, admin] = handles;
+        // After a failure there is nothing to wait for: every waiter was told.
+        tokio::join!(public.stop(!failed), admin.stop(!failed));
+        match serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a listener did not stop cleanly"),
+            Err(_) => tracing::warn!("a listener ended early"),
+        }
+        let closed = if failed { Ok(()) } else { note(&edge, Command::CloseLedger).await };
+        // The reason of a failure comes first: it says more than that the writer has stopped.
+        close(&edge.ledger).await?;
+        closed?;
+        if failed {
+            return Err(RunError::Ended);
+        }
+        leave_clean_mark(&directory, &edge.ledger.state())?;
+        drop(database);
+        Ok(())
+    }
+}
