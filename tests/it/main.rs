@@ -15,4 +15,6 @@ mod http_codes;
 mod http_refresh;
 mod http_revoke;
 mod http_introspect;
+mod http_admin;
+mod http_blacklist;
 mod vectors;
