@@ -17,4 +17,6 @@ mod http_revoke;
 mod http_introspect;
 mod http_admin;
 mod http_blacklist;
+mod http_audit;
+mod http_lifecycle;
 mod vectors;
