@@ -19,4 +19,5 @@ mod http_admin;
 mod http_blacklist;
 mod http_audit;
 mod http_lifecycle;
+mod http_bad_input;
 mod vectors;
