@@ -20,4 +20,6 @@ mod http_blacklist;
 mod http_audit;
 mod http_lifecycle;
 mod http_bad_input;
+mod http_failure;
+mod http_privacy;
 mod vectors;

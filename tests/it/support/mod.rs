@@ -2,3 +2,4 @@
 
 pub(crate) mod server;
 pub(crate) mod wire;
+pub(crate) mod frail;
