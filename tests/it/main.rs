@@ -16,6 +16,7 @@ mod recordings;
 mod evidence_parsers;
 mod guard;
 mod kill;
+mod log_lines;
 mod merkle;
 mod readme;
 mod rows;

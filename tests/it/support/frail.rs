@@ -98,6 +98,7 @@ impl Frail {
             queue_commands_max,
             batch_commands_max: 1,
             coalesce_keys_max: 64,
+            clock_step_warn_ms: 5000,
             submit_timeout_ms: 20_000,
         };
         let ledger = Ledger::start(store, state, clock, limits).unwrap();

@@ -13,3 +13,4 @@ pub(crate) mod samples;
 pub(crate) mod server;
 pub(crate) mod wire;
 pub(crate) mod frail;
+pub(crate) mod process;
