@@ -185,8 +185,7 @@ async fn token(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpRe
             let body = json!({ "known": false, "digest": digest, "as_of": as_of });
             return Ok(json_answer(StatusCode::OK, &body));
         };
-        let why: Result<Vec<Box<RawValue>>, _> =
-            found.why.into_iter().map(|bytes| raw(bytes)).collect();
+        let why: Result<Vec<Box<RawValue>>, _> = found.why.into_iter().map(raw).collect();
         let body = json!({
             "known": true,
             "digest": digest,

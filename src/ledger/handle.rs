@@ -49,6 +49,7 @@ struct Pending {
     reply: oneshot::Sender<Answer>,
 }
 
+#[allow(clippy::large_enum_variant)] // a box would cost each command an allocation
 enum Message {
     Command(Pending),
     Stop,
@@ -286,6 +287,7 @@ fn serve(
     }
 }
 
+#[allow(clippy::large_enum_variant)] // as above
 enum Next {
     Command(Pending),
     Quiet,

@@ -47,12 +47,12 @@ async fn b2_b3_each_scope_opens_its_own_addresses_and_no_other() {
         ("ledger:audit", &server.audit_token),
     ];
     for (method, path, scope) in ADDRESSES {
-        let answer = send(&server, method, path, None).await.is(401).is_not_cached();
+        let answer = send(&server, method, path, None).await.is(401).uncached();
         let challenge = format!("Bearer realm=\"token-ledger\", scope=\"{scope}\"");
         assert_eq!(answer.header("www-authenticate"), challenge, "{method} {path}");
         let answer = send(&server, method, path, Some("garbage")).await;
         assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
-        answer.is_error(401, "invalid_token");
+        answer.refused(401, "invalid_token");
         for (has, token) in tokens {
             let answer = send(&server, method, path, Some(token)).await;
             if has == scope {
@@ -60,7 +60,7 @@ async fn b2_b3_each_scope_opens_its_own_addresses_and_no_other() {
             } else {
                 let needs = format!("scope=\"{scope}\"");
                 assert!(answer.header("www-authenticate").contains(&needs), "{answer:?}");
-                answer.is_error(403, "insufficient_scope");
+                answer.refused(403, "insufficient_scope");
             }
         }
     }
@@ -76,10 +76,10 @@ async fn b1_b3_b5_a_bearer_token_comes_once_and_in_the_header() {
     for header in ["Bearer", "Bearer a b", "Bearer \u{e9}"] {
         let answer = server.wire.send(Call::new("GET", &url).header("authorization", header)).await;
         assert!(answer.header("www-authenticate").contains("error=\"invalid_request\""));
-        answer.is_error(400, "invalid_request");
+        answer.refused(400, "invalid_request");
     }
     let twice = Call::new("GET", &url).bearer(token).bearer(token);
-    server.wire.send(twice).await.is_error(400, "invalid_request");
+    server.wire.send(twice).await.refused(400, "invalid_request");
     let query = format!("{url}?access_token={token}");
     server.wire.send(Call::new("GET", query)).await.is(401);
     server.wire.send(Call::new("GET", &url).basic("photos", "x")).await.is(401);
@@ -95,7 +95,7 @@ async fn a_token_for_another_server_opens_nothing_here() {
     let elsewhere = server.register(elsewhere).await;
     let token = server.own_token(&elsewhere, &[]).await;
     let answer = send(&server, "GET", "/admin/clients", Some(&token)).await;
-    answer.is_error(401, "invalid_token");
+    answer.refused(401, "invalid_token");
 }
 
 #[actix_web::test]
@@ -104,7 +104,7 @@ async fn every_address_names_the_methods_that_it_takes() {
     for (method, path, _) in ADDRESSES {
         let answer = send(&server, "PUT", path, Some(&server.admin_token)).await;
         assert!(answer.header("allow").split(", ").any(|allowed| allowed == method), "{path}");
-        answer.is_error(405, "invalid_request");
+        answer.refused(405, "invalid_request");
     }
 }
 
@@ -117,7 +117,7 @@ async fn a_client_is_shown_as_registered_and_its_secret_once() {
         "refresh_idle_s": null, "grace_s": 5,
     });
     let made = server.administer("POST", "/admin/clients", Some(metadata.clone())).await.is(201);
-    let made = made.is_not_cached().json();
+    let made = made.uncached().json();
     assert!(made["client_secret"].as_str().unwrap().starts_with("tls_"));
     assert_eq!(made["client_secret_expires_at"], json!(0));
     for (member, value) in metadata.as_object().unwrap() {
@@ -130,9 +130,9 @@ async fn a_client_is_shown_as_registered_and_its_secret_once() {
     let changed = server.administer("PATCH", path, Some(change)).await.is(200).json();
     assert_eq!((&changed["client_name"], &changed["grace_s"]), (&json!("Even"), &json!(5)));
     let again = json!({ "client_id": "photos" });
-    server.administer("POST", "/admin/clients", Some(again)).await.is_error(409, "conflict");
-    server.administer("GET", "/admin/clients/nobody", None).await.is_error(404, "not_found");
-    server.administer("GET", "/admin/clients/%FF", None).await.is_error(404, "not_found");
+    server.administer("POST", "/admin/clients", Some(again)).await.refused(409, "conflict");
+    server.administer("GET", "/admin/clients/nobody", None).await.refused(404, "not_found");
+    server.administer("GET", "/admin/clients/%FF", None).await.refused(404, "not_found");
 }
 
 #[actix_web::test]
@@ -185,11 +185,11 @@ async fn an_administrator_cannot_lock_itself_out() {
         json!({ "grant_types": [] }),
         json!({ "resources": ["https://other.example"] }),
     ] {
-        server.administer("PATCH", &path, Some(change)).await.is_error(409, "conflict");
+        server.administer("PATCH", &path, Some(change)).await.refused(409, "conflict");
     }
     let disable = format!("{path}/disable");
-    server.administer("POST", &disable, None).await.is_error(409, "conflict");
-    server.blacklist(json!({ "type": "client", "id": id })).await.is_error(409, "conflict");
+    server.administer("POST", &disable, None).await.refused(409, "conflict");
+    server.blacklist(json!({ "type": "client", "id": id })).await.refused(409, "conflict");
     server.administer("GET", &path, None).await.is(200);
 }
 
@@ -218,13 +218,13 @@ async fn live_grants_come_with_their_tokens_in_pages() {
         }
         assert_eq!(seen, [grants[2].grant.as_str(), &grants[0].grant], "{whose}");
         let strange = format!("{path}&cursor={}", foreign.grant);
-        server.administer("GET", &strange, None).await.is_error(400, "invalid_request");
+        server.administer("GET", &strange, None).await.refused(400, "invalid_request");
     }
-    server.administer("GET", "/admin/grants", None).await.is_error(400, "invalid_request");
+    server.administer("GET", "/admin/grants", None).await.refused(400, "invalid_request");
     let both = "/admin/grants?subject=alice&client=photos";
-    server.administer("GET", both, None).await.is_error(400, "invalid_request");
+    server.administer("GET", both, None).await.refused(400, "invalid_request");
     let unknown = "/admin/grants?subject=nobody";
-    server.administer("GET", unknown, None).await.is_error(404, "not_found");
+    server.administer("GET", unknown, None).await.refused(404, "not_found");
 }
 
 #[actix_web::test]

@@ -12,7 +12,7 @@ use crate::support::wire::{Answer, Call};
 async fn valid(server: &Server, whose: &str, at_s: u64) -> Vec<String> {
     let at = token_ledger::types::time::Timestamp::from_seconds(NOW_S + at_s);
     let answer = server.audit(&format!("/audit/valid?{whose}&at={at}")).await.is(200);
-    let body = answer.is_not_cached().json();
+    let body = answer.uncached().json();
     assert_eq!(body["at"], json!(at));
     assert!(body["as_of"]["seq"].is_u64() && body["as_of"]["at"].is_string());
     let tokens = body["tokens"].as_array().unwrap().iter();
@@ -89,14 +89,14 @@ async fn an_expired_token_was_valid_until_then() {
 async fn the_future_and_the_unknown_are_not_answered() {
     let server = Server::start().await;
     let future = "/audit/valid?client=photos&at=2999-01-01T00:00:00Z";
-    server.audit(future).await.is_error(400, "invalid_request");
+    server.audit(future).await.refused(400, "invalid_request");
     for query in ["", "client=photos&subject=alice", "client=photos&at=noon", "client=a%20b"] {
         let answer = server.audit(&format!("/audit/valid?{query}")).await;
-        answer.is_error(400, "invalid_request");
+        answer.refused(400, "invalid_request");
     }
     for query in ["client=nobody", "subject=nobody", "grant=g_AAAAAAAAAAAAAAAAAAAAAA"] {
         let answer = server.audit(&format!("/audit/valid?{query}")).await;
-        answer.is_error(404, "not_found");
+        answer.refused(404, "not_found");
     }
     assert_eq!(valid_at_the_beginning_of_time(&server).await, json!([]));
 }
@@ -118,7 +118,7 @@ async fn a_trail_begins_with_the_first_record_and_ends_with_its_own_reading() {
         ("/audit/subjects/trail?subject=alice", "subject.registered"),
         ("/audit/clients/photos/trail", "client.registered"),
     ] {
-        let answer = server.audit(path).await.is(200).is_not_cached();
+        let answer = server.audit(path).await.is(200).uncached();
         assert_eq!(answer.header("content-type"), "application/jsonl");
         let types = answer.types();
         assert_eq!((types[0].as_str(), types.last().unwrap().as_str()), (first, "audit.read"));
@@ -134,8 +134,8 @@ async fn a_trail_begins_with_the_first_record_and_ends_with_its_own_reading() {
         assert!(seqs.is_sorted());
     }
     let unknown = "/audit/grants/g_AAAAAAAAAAAAAAAAAAAAAA/trail";
-    server.audit(unknown).await.is_error(404, "not_found");
-    server.audit("/audit/grants/photos/trail").await.is_error(404, "not_found");
+    server.audit(unknown).await.refused(404, "not_found");
+    server.audit("/audit/grants/photos/trail").await.refused(404, "not_found");
 }
 
 fn seqs(answer: &Answer) -> Vec<u64> {
@@ -199,7 +199,7 @@ async fn a_reading_records_only_names_that_the_log_knows() {
     ] {
         let answer = server.audit(&format!("/audit/records?{query}")).await;
         assert!(!answer.body.contains("alice"), "{answer:?}");
-        answer.is_error(status, error);
+        answer.refused(status, error);
     }
     assert_eq!(server.running().ledger().state().next_seq(), before);
 }
@@ -232,7 +232,7 @@ async fn status(
 ) -> String {
     let mut found = BTreeSet::new();
     for body in [json!({ "token": token }), json!({ "digest": digest })] {
-        let answer = look_up(server, body).await.is(200).is_not_cached();
+        let answer = look_up(server, body).await.is(200).uncached();
         assert!(!answer.body.contains(token));
         let body = answer.json();
         assert!(body["as_of"]["seq"].is_u64());
@@ -299,6 +299,6 @@ async fn what_was_never_issued_is_not_known() {
         json!({ "token": ["x"] }),
         json!({ "tokens": "x" }),
     ] {
-        look_up(&server, body).await.is_error(400, "invalid_request");
+        look_up(&server, body).await.refused(400, "invalid_request");
     }
 }

@@ -41,13 +41,13 @@ async fn unknown_members_and_wrong_types_are_named_without_what_was_sent() {
         assert!(!answer.body.contains("canary"), "{body}: {answer:?}");
         assert!(!answer.text("error_description").is_empty(), "{body}");
         let error = answer.text("error");
-        answer.is_error(400, &error);
+        answer.refused(400, &error);
     }
     let mut body = asking("photos", "alice");
     body["acr"] = json!(canary);
     let answer = server.grant(body).await;
     assert!(answer.text("error_description").contains("code_challenge_method"), "{answer:?}");
-    answer.is_error(400, "invalid_request");
+    answer.refused(400, "invalid_request");
     still_serves(&server).await;
 }
 
@@ -66,11 +66,11 @@ async fn what_is_no_json_is_an_invalid_request() {
     }
     for kind in [FORM, "text/json", "application/jsonp", ""] {
         let call = Call::new("POST", server.admin("/admin/clients")).bearer(&server.admin_token);
-        server.wire.send(call.body(kind, "{}")).await.is_error(400, "invalid_request");
+        server.wire.send(call.body(kind, "{}")).await.refused(400, "invalid_request");
     }
     let call = Call::new("POST", server.admin("/admin/clients")).bearer(&server.admin_token);
     let call = call.body("application/json; charset=utf-8", b"{\"client_name\":\"\xff\"}".to_vec());
-    server.wire.send(call).await.is_error(400, "invalid_request");
+    server.wire.send(call).await.refused(400, "invalid_request");
     still_serves(&server).await;
 }
 
@@ -96,14 +96,14 @@ async fn metadata_out_of_its_range_names_the_member() {
         for (method, path) in [("POST", "/admin/clients"), ("PATCH", "/admin/clients/photos")] {
             let answer = server.administer(method, path, Some(json!({ member: bad }))).await;
             assert!(answer.text("error_description").starts_with(member), "{answer:?}");
-            answer.is_error(400, "invalid_client_metadata");
+            answer.refused(400, "invalid_client_metadata");
         }
     }
     for bad in ["/cb", "https://a.example/cb#f", "http://a.example/cb", "javascript:1", "a b"] {
         let mut metadata = photos("new");
         metadata["redirect_uris"] = json!([bad]);
         let answer = server.administer("POST", "/admin/clients", Some(metadata)).await;
-        answer.is_error(400, "invalid_redirect_uri");
+        answer.refused(400, "invalid_redirect_uri");
     }
     for good in ["http://127.0.0.1/cb", "http://[::1]:9/cb", "com.example.app:/cb"] {
         let metadata = json!({ "redirect_uris": [good] });
@@ -118,14 +118,14 @@ async fn garbage_tokens_of_any_length_are_garbage() {
     {
         assert!(!server.is_active(&garbage).await);
         server.revoke(&server.photos, &garbage).await.is(200);
-        server.refresh(&server.photos, &garbage).await.is_error(400, "invalid_grant");
-        server.exchange(&server.photos, &garbage).await.is_error(400, "invalid_grant");
+        server.refresh(&server.photos, &garbage).await.refused(400, "invalid_grant");
+        server.exchange(&server.photos, &garbage).await.refused(400, "invalid_grant");
     }
     let too_long = "a".repeat(8 * 1024 + 1);
-    server.revoke(&server.photos, &too_long).await.is_error(400, "invalid_request");
+    server.revoke(&server.photos, &too_long).await.refused(400, "invalid_request");
     let call = Call::new("GET", server.admin("/admin/clients"));
     let answer = server.wire.send(call.bearer(&"a".repeat(20_000))).await;
-    answer.is_error(400, "invalid_request");
+    answer.refused(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -135,12 +135,12 @@ async fn forms_that_are_no_text_are_invalid_requests() {
     for body in ["%", "a=%zz", "a=%FF", "%C3=%A9", "a=\x01", &many, "a=1&a=2"] {
         for path in ["/t/oauth/token", "/t/oauth/revoke", "/t/oauth/introspect"] {
             let call = Call::new("POST", server.public(path)).body(FORM, body);
-            server.wire.send(call).await.is_error(400, "invalid_request");
+            server.wire.send(call).await.refused(400, "invalid_request");
         }
     }
     let call =
         Call::new("POST", server.public("/t/oauth/token")).body(FORM, b"a=\xff\xfe".to_vec());
-    server.wire.send(call).await.is_error(400, "invalid_request");
+    server.wire.send(call).await.refused(400, "invalid_request");
 }
 
 /// What a connection answers to raw bytes, until it is closed.

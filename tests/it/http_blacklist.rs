@@ -6,7 +6,7 @@ use crate::support::server::{Server, Tokens};
 
 async fn entry(server: &Server, target: Value) -> String {
     let before = server.running().ledger().state().next_seq();
-    let answer = server.blacklist(target.clone()).await.is(201).is_not_cached().json();
+    let answer = server.blacklist(target.clone()).await.is(201).uncached().json();
     assert!(answer["id"].as_str().unwrap().starts_with("b_"));
     assert!(before.0 <= answer["seq"].as_u64().unwrap());
     assert_eq!(answer["target"]["type"], target["type"]);
@@ -18,7 +18,7 @@ async fn lift(server: &Server, id: &str) {
     let reason = json!({ "reason": "over" });
     let lifted = server.administer("DELETE", &path, Some(reason)).await.is(200).json();
     assert!(lifted["lifted"].is_u64());
-    server.administer("DELETE", &path, None).await.is_error(404, "not_found");
+    server.administer("DELETE", &path, None).await.refused(404, "not_found");
 }
 
 async fn is_dead(server: &Server, tokens: &Tokens) -> bool {
@@ -84,12 +84,12 @@ async fn a_subject_even_one_that_was_never_seen() {
     let id = entry(&server, json!({ "type": "subject", "id": "alice" })).await;
     assert!(is_dead(&server, &tokens).await && !is_dead(&server, &other).await);
     let asking = crate::support::server::asking;
-    server.grant(asking("photos", "alice")).await.is_error(400, "unauthorized_client");
+    server.grant(asking("photos", "alice")).await.refused(400, "unauthorized_client");
     lift(&server, &id).await;
     assert!(is_dead(&server, &tokens).await);
     assert!(!is_dead(&server, &server.tokens("alice").await).await);
     entry(&server, json!({ "type": "subject", "id": "mallory" })).await;
-    server.grant(asking("photos", "mallory")).await.is_error(400, "unauthorized_client");
+    server.grant(asking("photos", "mallory")).await.refused(400, "unauthorized_client");
 }
 
 #[actix_web::test]
@@ -100,9 +100,9 @@ async fn a_client_and_two_entries_are_two_locks() {
     let (first, second) = (entry(&server, target.clone()).await, entry(&server, target).await);
     assert!(is_dead(&server, &tokens).await);
     let asking = crate::support::server::asking("photos", "alice");
-    server.grant(asking.clone()).await.is_error(400, "unauthorized_client");
+    server.grant(asking.clone()).await.refused(400, "unauthorized_client");
     lift(&server, &first).await;
-    server.grant(asking).await.is_error(400, "unauthorized_client");
+    server.grant(asking).await.refused(400, "unauthorized_client");
     lift(&server, &second).await;
     assert!(is_dead(&server, &tokens).await);
     assert!(!is_dead(&server, &server.tokens("alice").await).await);
@@ -117,7 +117,7 @@ async fn the_key_that_signs_is_replaced_first() {
     entry(&server, json!({ "type": "key", "id": kid })).await;
     assert!(!server.is_active(&tokens.access).await);
     // The administrator's own token died with the key; its secret still opens the door.
-    server.administer("GET", "/admin/keys", None).await.is_error(401, "invalid_token");
+    server.administer("GET", "/admin/keys", None).await.refused(401, "invalid_token");
     server.renew().await;
     let keys = server.administer("GET", "/admin/keys", None).await.is(200).json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
@@ -137,11 +137,11 @@ async fn everything_and_the_way_back() {
     let tokens = server.tokens("alice").await;
     let id = entry(&server, json!({ "type": "all" })).await;
     assert!(is_dead(&server, &tokens).await);
-    server.administer("GET", "/admin/blacklist", None).await.is_error(401, "invalid_token");
+    server.administer("GET", "/admin/blacklist", None).await.refused(401, "invalid_token");
     // Tokens for the ledger itself are still issued, or nobody could lift it.
     server.renew().await;
     let asking = crate::support::server::asking("photos", "alice");
-    server.grant(asking.clone()).await.is_error(400, "unauthorized_client");
+    server.grant(asking.clone()).await.refused(400, "unauthorized_client");
     let entries = server.administer("GET", "/admin/blacklist", None).await.is(200).json();
     assert_eq!(entries["entries"][0]["id"], json!(id));
     server.restart().await;
@@ -192,12 +192,12 @@ async fn a_target_that_is_unknown_or_malformed_changes_nothing() {
         (json!({ "type": "everything" }), 400, "invalid_request"),
         (json!({ "id": "x" }), 400, "invalid_request"),
     ] {
-        server.blacklist(target).await.is_error(status, error);
+        server.blacklist(target).await.refused(status, error);
     }
     for reason in [json!(" "), json!("a".repeat(1001)), json!(null)] {
         let body = json!({ "target": { "type": "client", "id": "photos" }, "reason": reason });
         let answer = server.administer("POST", "/admin/blacklist", Some(body)).await;
-        answer.is_error(400, "invalid_request");
+        answer.refused(400, "invalid_request");
     }
     assert_eq!(server.running().ledger().state().next_seq(), before);
 }

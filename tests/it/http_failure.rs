@@ -10,7 +10,7 @@ use crate::support::wire::{Answer, together};
 
 fn is_unavailable(answer: Answer) {
     assert_eq!(answer.header("retry-after"), "1");
-    answer.is_error(503, "temporarily_unavailable");
+    answer.refused(503, "temporarily_unavailable");
 }
 
 /// Waits for an event, giving way to those who bring it about.

@@ -55,7 +55,7 @@ async fn live(server: &Server) -> Tokens {
         server.ask("/oauth/token", &server.photos, &form)
     };
     let wrong = "canary-wrong-verifier-0123456789-0123456789-0";
-    device.send(redeem(&code, wrong)).await.is_error(400, "invalid_grant");
+    device.send(redeem(&code, wrong)).await.refused(400, "invalid_grant");
     let first = device.send(redeem(&code, VERIFIER)).await.is(200);
     let (access, refresh) = (first.text("access_token"), first.text("refresh_token"));
     [&access, &refresh].into_iter().for_each(|token| server.keep(token));
@@ -134,17 +134,21 @@ async fn after_an_erasure_the_key_stands_in_no_file_and_the_trail_still_verifies
     let tokens = live(&server).await;
     let bystander = server.tokens("bob").await;
     let (pseudonym, key) = key_of(&server, SUB);
-    assert_ne!(holding(&server.data(), &[key.clone()]), Vec::<String>::new(), "the search works");
+    assert_ne!(
+        holding(&server.data(), std::slice::from_ref(&key)),
+        Vec::<String>::new(),
+        "the search works"
+    );
     let answer = erase(&server, true).await.is(200).json();
     assert_eq!((&answer["subject"], &answer["rewritten"]), (&json!(pseudonym), &json!(true)));
-    assert_eq!(holding(&server.data(), &[key.clone()]), Vec::<String>::new());
+    assert_eq!(holding(&server.data(), std::slice::from_ref(&key)), Vec::<String>::new());
     let refused = server.refresh(&server.photos, &tokens.refresh).await;
-    refused.is_error(400, "invalid_grant");
+    refused.refused(400, "invalid_grant");
     assert!(!server.is_active(&tokens.access).await);
     server.refreshed(&bystander).await;
-    erase(&server, true).await.is_error(404, "not_found");
+    erase(&server, true).await.refused(404, "not_found");
     let by_sub = server.audit(&format!("/audit/subjects/trail?subject={SUB}")).await;
-    by_sub.is_error(404, "not_found");
+    by_sub.refused(404, "not_found");
     let path = format!("/audit/subjects/trail?subject={pseudonym}");
     assert!(server.audit(&path).await.is(200).types().contains(&"subject.erased".to_owned()));
     server.restart().await;
