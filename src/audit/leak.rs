@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::audit::trail::Step;
-use crate::domain::event::{Event, RefreshTokenRotated, Target};
+use crate::domain::event::{AccessTokenIssued, Event, RefreshTokenRotated, Target};
 use crate::domain::grant::{Grant, Standing};
 use crate::domain::party::Ban;
 use crate::domain::state::State;
@@ -91,11 +91,14 @@ fn issuance(step: &Step, digest: &Digest) -> Option<(Seq, Kind, Option<u32>)> {
         return (data.digest == *digest).then_some((seq, Kind::RefreshToken, Some(data.to)));
     }
     if let Event::GrantCreated(data) = &step.record.event {
-        let code = data.code.as_ref().filter(|code| code.digest == *digest)?;
-        debug_assert!(code.digest == *digest);
+        data.code.as_ref().filter(|code| code.digest == *digest)?;
         return Some((seq, Kind::AuthorizationCode, None));
     }
     None
+}
+
+fn access_token(step: &Step) -> Option<&AccessTokenIssued> {
+    if let Event::AccessTokenIssued(data) = &step.record.event { Some(data) } else { None }
 }
 
 /// What ended the token apart from its grant.

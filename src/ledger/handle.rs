@@ -72,6 +72,8 @@ pub struct Counters {
 
 struct Shared {
     queue: Sender<Message>,
+    /// The other end of the queue, for those who clear it once the writer has ended.
+    left_over: Receiver<Message>,
     state: Arc<RwLock<State>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -112,6 +114,7 @@ impl Ledger {
         .warning_of_steps_back(limits.clock_step_warn_ms);
         let shared = Arc::new(Shared {
             queue,
+            left_over: commands.clone(),
             state,
             store,
             clock,
@@ -162,6 +165,10 @@ impl Ledger {
             }
             Err(TrySendError::Disconnected(_)) => return Err(SubmitError::Stopped),
         }
+        if self.has_stopped() {
+            // The writer may have cleared the queue before this came in.
+            self.shared.clear_queue();
+        }
         let timeout = Duration::from_millis(self.shared.limits.submit_timeout_ms);
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -205,6 +212,7 @@ impl Ledger {
     /// # Errors
     /// The [`LogError`] that stopped the writer before, if one did.
     pub fn stop(&self) -> Result<(), LogError> {
+        // Where the writer has ended, the queue is clear, and this waits for nobody.
         let _ = self.shared.queue.send(Message::Stop);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
@@ -219,12 +227,20 @@ impl Ledger {
     }
 }
 
+impl Shared {
+    /// Drops what nobody will take any more, which answers each who waits with `Stopped`.
+    fn clear_queue(&self) {
+        while self.left_over.try_recv().is_ok() {}
+    }
+}
+
 /// Marks the ledger stopped however the writer ends, a panic included.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.stopped.store(true, Ordering::SeqCst);
+        self.0.clear_queue();
         self.0.ended.send_replace(true);
     }
 }
@@ -236,9 +252,7 @@ fn run_writer(shared: &Shared, mut writer: Writer, commands: &Receiver<Message>)
             error = %failure,
             "a write failed: nothing more is written. Look at disk and logs, then restart"
         );
-        shared.stopped.store(true, Ordering::SeqCst);
         *shared.failure.lock() = Some(failure);
-        // Dropping the waiting commands answers each of them with `Stopped`.
     }
 }
 
