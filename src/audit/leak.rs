@@ -134,8 +134,8 @@ fn ended_itself(
     }
     let expires_at = match kind {
         Kind::AccessToken => trail.iter().find_map(|step| {
-            let Event::AccessTokenIssued(data) = &step.record.event else { return None };
-            (data.digest == *digest).then_some(data.expires_at)
+            let data = access_token(step).filter(|data| data.digest == *digest)?;
+            Some(data.expires_at)
         }),
         Kind::AuthorizationCode => grant.code.as_ref().map(|code| code.issued.expires_at),
         Kind::RefreshToken => state.client(&grant.client).and_then(|client| {
@@ -160,10 +160,8 @@ fn above(
     if let Some(subject) = subject.filter(|subject| subject.erased) {
         return (Status::Revoked, subject.ban.watermark);
     }
-    let key = trail.iter().find_map(|step| {
-        let Event::AccessTokenIssued(data) = &step.record.event else { return None };
-        data.key.clone().filter(|_| step.record.seq == issued)
-    });
+    let step = trail.iter().find(|step| step.record.seq == issued);
+    let key = step.and_then(access_token).and_then(|data| data.key.clone());
     let bans = [
         client.map(|client| client.ban),
         subject.map(|subject| subject.ban),
