@@ -4,13 +4,13 @@ The library has no discovery and no introspection of its own: both are plain req
 OAUTHLIB_INSECURE_TRANSPORT is what it asks for wherever it is to speak plain http, as here on loopback.
 """
 
+import json
 import os
 import re
 import socket
 import struct
 import sys
 import threading
-import json
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
