@@ -42,6 +42,8 @@ pub struct Limits {
     pub coalesce_keys_max: usize,
     /// How long an answer may take, in milliseconds.
     pub submit_timeout_ms: u64,
+    /// From which step back of the wall clock on a warning is logged, in milliseconds.
+    pub clock_step_warn_ms: u64,
 }
 
 struct Pending {
@@ -62,6 +64,8 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Commands answered.
     pub commands: AtomicU64,
+    /// Bytes of records made durable.
+    pub record_bytes: AtomicU64,
     /// Commands turned away because the queue was full.
     pub overloaded: AtomicU64,
 }
@@ -104,7 +108,8 @@ impl Ledger {
             Arc::clone(&state),
             Arc::clone(&clock),
             limits.coalesce_keys_max,
-        );
+        )
+        .warning_of_steps_back(limits.clock_step_warn_ms);
         let shared = Arc::new(Shared {
             queue,
             state,
@@ -261,6 +266,7 @@ fn serve(
         if !batch.is_empty() {
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
             shared.counters.batches.fetch_add(1, Ordering::Relaxed);
+            shared.counters.record_bytes.fetch_add(writer.batch_bytes(), Ordering::Relaxed);
             shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);
             for (pending, answer) in batch.drain(..).zip(answers) {
                 // A waiter that gave up misses its answer; the client will ask again.

@@ -258,3 +258,20 @@ async fn an_expired_access_token_is_not_active_any_more() {
         .set(token_ledger::types::time::Timestamp::from_seconds(crate::support::server::NOW_S));
     assert!(!server.is_active(&tokens.access).await);
 }
+
+#[actix_web::test]
+async fn e2_18_a_scope_that_the_client_has_lost_is_not_handed_out_again() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    let whole = server.refresh(&server.photos, &tokens.refresh).await.is(200);
+    let (had, next) = (whole.text("scope"), whole.text("refresh_token"));
+    let (kept, lost) = had.split_once(' ').unwrap();
+    policy(&server, json!({ "scope": kept })).await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", next.as_str()), ("scope", lost)];
+    server.token(&server.photos, &form).await.is_error(400, "invalid_scope");
+    let narrowed = server.refresh(&server.photos, &next).await.is(200);
+    assert_eq!(narrowed.text("scope"), kept);
+    policy(&server, json!({ "scope": had })).await;
+    let next = narrowed.text("refresh_token");
+    assert_eq!(server.refresh(&server.photos, &next).await.is(200).text("scope"), had);
+}
