@@ -14,6 +14,7 @@ use crate::config::settings::Config;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
 use crate::edge::keyring::Keyring;
+use crate::edge::throttle::{Throttle, ThrottleLimits};
 use crate::edge::{Edge, EdgeLimits};
 use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
@@ -129,10 +130,11 @@ pub async fn start_on(
         submit_timeout_ms: config.submit_timeout_ms,
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
+    let throttle = Throttle::new(throttle_limits(config), Arc::clone(&clock));
     let opened = open(path, limits, cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
-    match serve(opened, sockets, config, entropy).await {
+    match serve(opened, sockets, config, entropy, throttle).await {
         Ok(running) => Ok(running),
         Err(error) => {
             // Or the writer would keep the directory locked for as long as the process lives.
@@ -151,6 +153,7 @@ async fn serve(
     [public, admin]: [TcpListener; 2],
     config: &Config,
     entropy: Arc<dyn Entropy>,
+    throttle: Throttle,
 ) -> Result<Running, RunError> {
     let Opened { directory, ledger, database, vault, keys, clean } = opened;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
@@ -166,6 +169,7 @@ async fn serve(
         keys_file: Some(directory.keys_file()),
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
+        throttle,
         limits: edge_limits(config),
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -201,6 +205,14 @@ fn edge_limits(config: &Config) -> EdgeLimits {
         page_records_max: config.page_records_max,
         trail_records_max: config.trail_records_max,
         scan_wait_ms: config.submit_timeout_ms,
+    }
+}
+
+fn throttle_limits(config: &Config) -> ThrottleLimits {
+    ThrottleLimits {
+        per_address_minute_max: config.auth_failures_per_minute_max,
+        per_client_minute_max: config.client_auth_failures_per_minute_max,
+        keys_max: config.throttle_keys_max,
     }
 }
 

@@ -142,6 +142,13 @@ settings! {
              file system cannot share its blocks.";
         code_lifetime_s: u32 = 60, 1..=600,
             "How long an authorization code may be exchanged.";
+        auth_failures_per_minute_max: u32 = 20, 1..=1000000,
+            "Failed client authentications from one address (for IPv6, one network of 64 bits), and \
+             as many invalid bearer tokens at the administration; further attempts are answered 429.";
+        client_auth_failures_per_minute_max: u32 = 10, 1..=1000000,
+            "Failed authentications of one client from one address; other addresses are not affected.";
+        throttle_keys_max: usize = 65536, 1..=16777216,
+            "Addresses, and pairs of client and address, whose failures are remembered.";
         page_records_max: usize = 1000, 1..=10000,
             "Records in one page of an audit answer.";
         page_grants_max: usize = 1000, 1..=10000,

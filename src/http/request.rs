@@ -109,13 +109,13 @@ pub async fn authenticated(
 /// The actor that a bearer token stands for, in `role`.
 ///
 /// # Errors
-/// [`Fault::Bearer`].
+/// [`Fault::Bearer`], [`Fault::Throttled`].
 pub fn actor(app: &App, request: &HttpRequest, role: Role) -> Result<Actor, Fault> {
     let bearer = match bearer_token(&authorization(request)) {
         Ok(bearer) => bearer,
         Err(error) => return Err(Fault::Bearer { error: Some(error), scope: None }),
     };
-    app.edge.authorize_bearer(bearer.as_ref(), role)
+    app.edge.authorize_bearer(bearer.as_ref(), role, &caller(request))
 }
 
 /// What serde complains of, without what the caller sent: it names members that are missing or

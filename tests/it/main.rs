@@ -22,6 +22,7 @@ mod rows;
 mod store_contract;
 mod http_token;
 mod http_client_auth;
+mod http_throttle;
 mod http_codes;
 mod http_refresh;
 mod http_revoke;
