@@ -8,16 +8,21 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::task::JoinHandle;
 use actix_web::web::Data;
+use rustls::ServerConfig;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
+use crate::config::value::{FilePath, ProxyHeader};
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
 use crate::edge::keyring::Keyring;
+use crate::edge::throttle::{Throttle, ThrottleLimits};
 use crate::edge::{Edge, EdgeLimits};
 use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
+use crate::http::forwarded::{ForwardedHeader, Proxies};
 use crate::http::server::{Listening, ServerLimits, listen};
+use crate::http::tls::{Certificate, TlsError, TlsFiles};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
@@ -48,6 +53,21 @@ pub enum RunError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Others could read what callers send (RFC 6749 section 3.2).
+    #[error(
+        "the {listener} listener would speak plain HTTP on {address}, where others can read it: set \
+         tls_certificate_file and tls_key_file; or behind_proxy, if a proxy speaks TLS in front of it; \
+         or listen on 127.0.0.1 or [::1]"
+    )]
+    Plain {
+        /// Which.
+        listener: &'static str,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The certificate cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A listener failed.
     #[error("a listener failed: {0}")]
     Listen(#[source] std::io::Error),
@@ -78,6 +98,8 @@ pub struct Running {
     pub edge: Arc<Edge>,
     directory: Arc<DataDirectory>,
     database: Arc<SledDatabase>,
+    /// Of the public listener, then of the other.
+    certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
     rewriting: JoinHandle<()>,
@@ -130,10 +152,12 @@ pub async fn start_on(
         clock_step_warn_ms: config.clock_step_warn_ms,
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
+    let certificates = certificates(&sockets, config)?;
+    let throttle = Throttle::new(throttle_limits(config), Arc::clone(&clock));
     let opened = open(path, limits, cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
-    match serve(opened, sockets, config, entropy).await {
+    match serve(opened, sockets, certificates, config, entropy, throttle).await {
         Ok(running) => Ok(running),
         Err(error) => {
             // Or the writer would keep the directory locked for as long as the process lives.
@@ -149,9 +173,11 @@ pub async fn start_on(
 
 async fn serve(
     opened: Opened,
-    [public, admin]: [TcpListener; 2],
+    sockets: [TcpListener; 2],
+    certificates: [Option<Arc<Certificate>>; 2],
     config: &Config,
     entropy: Arc<dyn Entropy>,
+    throttle: Throttle,
 ) -> Result<Running, RunError> {
     let Opened { directory, ledger, database, vault, keys, clean } = opened;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
@@ -167,6 +193,7 @@ async fn serve(
         keys_file: Some(directory.keys_file()),
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
+        throttle,
         limits: edge_limits(config),
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -174,16 +201,70 @@ async fn serve(
     let app = Data::new(App {
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
+        proxies: proxies(config),
         body_bytes_max: config.body_bytes_max,
         body_timeout_ms: config.client_request_timeout_ms,
     });
-    let listening = listen(&app, public, admin, server_limits(config)).map_err(RunError::Listen)?;
+    let [public, admin] = &certificates;
+    let tls = [tls_of(public)?, tls_of(admin)?];
+    let listening = listen(&app, sockets, tls, server_limits(config)).map_err(RunError::Listen)?;
     let handles = listening.handles();
     let Listening { public, admin, .. } = listening;
     let serving = actix_web::rt::spawn(listening.serve());
     let every_s = u64::from(config.vault_rewrite_s_max);
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
-    Ok(Running { public, admin, edge, directory, database, handles, serving, rewriting })
+    Ok(Running {
+        public,
+        admin,
+        edge,
+        directory,
+        database,
+        certificates,
+        handles,
+        serving,
+        rewriting,
+    })
+}
+
+/// The certificates of both listeners; one without has to be out of reach of others.
+fn certificates(
+    sockets: &[TcpListener; 2],
+    config: &Config,
+) -> Result<[Option<Arc<Certificate>>; 2], RunError> {
+    let read = |certificate: &FilePath, key: &FilePath| {
+        let files = certificate.path().zip(key.path());
+        let files = files.map(|(certificate, key)| TlsFiles {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        });
+        files.map(Certificate::read).transpose()
+    };
+    let public = read(&config.tls_certificate_file, &config.tls_key_file)?.map(Arc::new);
+    let admin = read(&config.admin_tls_certificate_file, &config.admin_tls_key_file)?;
+    let admin = admin.map(Arc::new).or_else(|| public.clone());
+    let [public_socket, admin_socket] = sockets;
+    for (listener, socket, certificate) in
+        [("public", public_socket, &public), ("admin", admin_socket, &admin)]
+    {
+        let address = socket.local_addr().map_err(RunError::Listen)?;
+        let is_reachable = !address.ip().to_canonical().is_loopback();
+        if certificate.is_none() && is_reachable && config.behind_proxy.is_empty() {
+            return Err(RunError::Plain { listener, address });
+        }
+    }
+    Ok([public, admin])
+}
+
+fn tls_of(certificate: &Option<Arc<Certificate>>) -> Result<Option<ServerConfig>, TlsError> {
+    certificate.as_ref().map(Certificate::server_config).transpose()
+}
+
+fn proxies(config: &Config) -> Proxies {
+    let header = match config.proxy_header {
+        ProxyHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
+        ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
+    };
+    Proxies { trusted: config.behind_proxy.clone(), header }
 }
 
 /// Stops the writer once it has answered what waits.
@@ -202,6 +283,14 @@ fn edge_limits(config: &Config) -> EdgeLimits {
         page_records_max: config.page_records_max,
         trail_records_max: config.trail_records_max,
         scan_wait_ms: config.submit_timeout_ms,
+    }
+}
+
+fn throttle_limits(config: &Config) -> ThrottleLimits {
+    ThrottleLimits {
+        per_address_minute_max: config.auth_failures_per_minute_max,
+        per_client_minute_max: config.client_auth_failures_per_minute_max,
+        keys_max: config.throttle_keys_max,
     }
 }
 
@@ -249,6 +338,29 @@ impl Running {
     /// The running ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.edge.ledger
+    }
+
+    /// The addresses of both listeners as URLs, the public one first.
+    pub fn urls(&self) -> [String; 2] {
+        let [public, admin] = &self.certificates;
+        [(public, self.public), (admin, self.admin)].map(|(certificate, address)| {
+            let scheme = if certificate.is_some() { "https" } else { "http" };
+            format!("{scheme}://{address}")
+        })
+    }
+
+    /// Reads the certificates again. One that cannot be read is an error in the log, and what was
+    /// served before stays.
+    pub fn reload_certificates(&self) {
+        for certificate in self.certificates.iter().flatten() {
+            let path = certificate.path().display();
+            match certificate.reload() {
+                Ok(()) => tracing::info!(%path, "the certificate was read again"),
+                Err(error) => {
+                    tracing::error!(%error, "the old certificate is still served: correct the file");
+                }
+            }
+        }
     }
 
     /// Waits until the writer has stopped by itself: something is wrong then.

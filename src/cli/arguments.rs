@@ -53,6 +53,15 @@ pub struct ServeArgs {
     /// Where administrators and auditors reach it; keep it off the public network
     #[arg(long, value_name = "HOST:PORT")]
     pub admin_listen: Option<String>,
+    /// The certificate of both listeners in PEM; read again on SIGHUP
+    #[arg(long, value_name = "PATH")]
+    pub tls_certificate_file: Option<String>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "PATH")]
+    pub tls_key_file: Option<String>,
+    /// The proxies in front that speak TLS to callers; they are believed about who the caller is
+    #[arg(long, value_name = "ADDRESS,...")]
+    pub behind_proxy: Option<String>,
     /// Any other setting; may be given more than once
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<Assignment>,
@@ -61,10 +70,18 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// The settings that were given as flags, by key, in no order of weight.
     pub fn settings(&self) -> Vec<(String, String)> {
-        let listen = self.listen.clone().map(|value| ("listen".to_owned(), value));
-        let admin = self.admin_listen.clone().map(|value| ("admin_listen".to_owned(), value));
+        let named = [
+            ("listen", &self.listen),
+            ("admin_listen", &self.admin_listen),
+            ("tls_certificate_file", &self.tls_certificate_file),
+            ("tls_key_file", &self.tls_key_file),
+            ("behind_proxy", &self.behind_proxy),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(key, value)| value.clone().map(|value| (key.to_owned(), value)));
         let set = self.set.iter().map(|set| (set.key.clone(), set.value.clone()));
-        listen.into_iter().chain(admin).chain(set).collect()
+        named.chain(set).collect()
     }
 }
 

@@ -202,26 +202,41 @@ fn serve(args: &ServeArgs) -> Result<(), LocalError> {
 }
 
 async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalError> {
-    let mut stop = Signals::new().map_err(LocalError::Signals)?;
+    let mut signals = Signals::new().map_err(LocalError::Signals)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
     let running = start(data, config, clock, entropy, progress("replaying the log")).await?;
-    say(&format!("ready public=http://{} admin=http://{}", running.public, running.admin))?;
-    tokio::select! {
-        signal = stop.next() => {
-            tracing::info!(signal, "stopping: what is in flight is answered");
-            running.stop().await?;
-            tracing::info!("stopped cleanly");
-            Ok(())
-        }
-        () = running.failed() => {
-            running.stop().await?;
-            Err(RunError::Ended.into())
+    let [public, admin] = running.urls();
+    say(&format!("ready public={public} admin={admin}"))?;
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop(signal) => {
+                    tracing::info!(signal, "stopping: what is in flight is answered");
+                    running.stop().await?;
+                    tracing::info!("stopped cleanly");
+                    return Ok(());
+                }
+                Signal::Reload => running.reload_certificates(),
+            },
+            () = running.failed() => {
+                running.stop().await?;
+                return Err(RunError::Ended.into());
+            }
         }
     }
 }
 
-/// The signals that ask for a clean stop.
+/// What a signal asks for.
+enum Signal {
+    /// A clean stop, with the signal's name.
+    Stop(&'static str),
+    /// To read the certificates again.
+    Reload,
+}
+
+/// The signals that the service listens to.
 struct Signals {
+    hang_up: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -231,13 +246,15 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { interrupt, terminate })
+        let hang_up = signal(SignalKind::hangup())?;
+        Ok(Self { hang_up, interrupt, terminate })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => Signal::Reload,
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
         }
     }
 }

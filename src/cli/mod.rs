@@ -85,12 +85,13 @@ Next: store the secret, then token-ledger serve --data ./ledger")]
     #[command(after_help = "\
 Examples:
   token-ledger serve --data ./ledger
-  token-ledger serve --data ./ledger --config ledger.toml --listen 0.0.0.0:8080 \\
-    --set queue_commands_max=8192
+  token-ledger serve --data ./ledger --config ledger.toml --listen 0.0.0.0:443 \\
+    --tls-certificate-file cert.pem --tls-key-file key.pem --set queue_commands_max=8192
 
 It prints one line on standard output once it answers: ready public=URL admin=URL. Logs go to
-standard error. SIGTERM and Ctrl-C stop it cleanly. Flags come over the environment
-(TOKEN_LEDGER_*), and that over the file.
+standard error. SIGTERM and Ctrl-C stop it cleanly; SIGHUP reads the certificate again. Plain HTTP
+is served on loopback addresses only, or behind proxies that --behind-proxy names. Flags come over
+the environment (TOKEN_LEDGER_*), and that over the file.
 
 Next: token-ledger login --help")]
     Serve(ServeArgs),

@@ -41,6 +41,21 @@ impl Config {
                 remedy: "give the administration another port".to_owned(),
             });
         }
+        for (certificate, key, prefix) in [
+            (&self.tls_certificate_file, &self.tls_key_file, ""),
+            (&self.admin_tls_certificate_file, &self.admin_tls_key_file, "admin_"),
+        ] {
+            let (missing, given) = match (certificate.path(), key.path()) {
+                (None, Some(_)) => ("tls_certificate_file", "tls_key_file"),
+                (Some(_), None) => ("tls_key_file", "tls_certificate_file"),
+                (Some(_), Some(_)) | (None, None) => continue,
+            };
+            return Err(ConfigFault {
+                key: format!("{prefix}{missing}"),
+                what: format!("{prefix}{given} is of no use without it"),
+                remedy: "set both, or neither".to_owned(),
+            });
+        }
         let shutdown_timeout_ms = u64::from(self.shutdown_timeout_s) * 1_000;
         let queue = self.queue_commands_max as u64;
         for (key, value, limit, limit_key) in [

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::ConfigFault;
-use super::value::{ListenAddress, LogFormat, LogLevel};
+use super::value::{FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader};
+use crate::types::network::TrustedProxies;
 
 /// One setting, for the reference.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +110,19 @@ settings! {
             "Where clients reach the service; port 0 lets the system choose.";
         admin_listen: ListenAddress = "127.0.0.1:8081", "HOST:PORT",
             "Where administrators and auditors reach it.";
+        tls_certificate_file: FilePath = "", "PATH",
+            "The certificate of both listeners in PEM, with those that signed it; read again on SIGHUP.";
+        tls_key_file: FilePath = "", "PATH",
+            "Its private key in PEM.";
+        admin_tls_certificate_file: FilePath = "", "PATH",
+            "Another certificate for the admin listener.";
+        admin_tls_key_file: FilePath = "", "PATH",
+            "Its private key.";
+        behind_proxy: TrustedProxies = "", "ADDRESS or NETWORK/BITS, separated by commas",
+            "The proxies in front that speak TLS to callers: with it plain HTTP may be served on \
+             other addresses than loopback, and these peers are believed about who the caller is.";
+        proxy_header: ProxyHeader = "x-forwarded-for", "x-forwarded-for, forwarded",
+            "The header in which these proxies append the address of the hop before them.";
         log_format: LogFormat = "text", "text, json",
             "How log lines on standard error look.";
         log_level: LogLevel = "info", "error, warn, info, debug, trace",
@@ -142,6 +156,13 @@ settings! {
              file system cannot share its blocks.";
         code_lifetime_s: u32 = 60, 1..=600,
             "How long an authorization code may be exchanged.";
+        auth_failures_per_minute_max: u32 = 20, 1..=1000000,
+            "Failed client authentications from one address (for IPv6, one network of 64 bits), and \
+             as many invalid bearer tokens at the administration; further attempts are answered 429.";
+        client_auth_failures_per_minute_max: u32 = 10, 1..=1000000,
+            "Failed authentications of one client from one address; other addresses are not affected.";
+        throttle_keys_max: usize = 65536, 1..=16777216,
+            "Addresses, and pairs of client and address, whose failures are remembered.";
         page_records_max: usize = 1000, 1..=10000,
             "Records in one page of an audit answer.";
         page_grants_max: usize = 1000, 1..=10000,
@@ -188,7 +209,8 @@ pub fn reference() -> String {
     for setting in SETTINGS {
         let (default, range) = (setting.default_text(), setting.range());
         let Setting { key, meaning, .. } = setting;
-        table.push_str(&format!("| `{key}` | `{default}` | {range} | {meaning} |\n"));
+        let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+        table.push_str(&format!("| `{key}` | {default} | {range} | {meaning} |\n"));
     }
     table
 }

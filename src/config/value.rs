@@ -1,6 +1,7 @@
 //! Settings that are not numbers.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -33,6 +34,19 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+/// A file, or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilePath(Option<PathBuf>);
+
+/// The header in which proxies name the hop before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// Why a text is not a value of the setting.
@@ -76,6 +90,33 @@ impl FromStr for ListenAddress {
             }
         };
         if sound { Ok(Self { text: text.into(), port }) } else { Err(fault) }
+    }
+}
+
+impl FilePath {
+    /// The path, where there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+}
+
+impl FromStr for FilePath {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+impl FromStr for ProxyHeader {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        match text {
+            "x-forwarded-for" => Ok(Self::XForwardedFor),
+            "forwarded" => Ok(Self::Forwarded),
+            _ => Err(NotAValue("a header that is known")),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::domain::command::Command;
 use crate::domain::party::Client;
 use crate::domain::record::Actor;
 use crate::edge::fault::Fault;
+use crate::edge::throttle::Attempt;
 use crate::edge::{Caller, Edge};
 use crate::oauth::credentials::PresentedCredentials;
 use crate::oauth::error::{ErrorCode, ErrorResponse};
@@ -50,11 +51,27 @@ impl Edge {
     /// # Errors
     /// [`Fault::Unauthenticated`], the same for an unknown client, a wrong secret and a method that
     /// the client is not registered for; a known client's failure is recorded.
+    /// [`Fault::Throttled`] after too many of these from one address: come back after the time named.
     pub fn authenticate(
         &self,
         presented: &PresentedCredentials,
         caller: &Caller,
     ) -> Result<ClientId, Fault> {
+        let (client_id, address) = (presented.client_id(), caller.address.as_str());
+        let attempt = Attempt::Client { client_id, address };
+        self.admit(attempt)?;
+        let proven = self.prove(presented, caller);
+        if proven.is_err() {
+            self.throttle.count(attempt);
+        }
+        proven
+    }
+
+    fn admit(&self, attempt: Attempt<'_>) -> Result<(), Fault> {
+        self.throttle.admit(attempt).map_err(|retry_after_s| Fault::Throttled { retry_after_s })
+    }
+
+    fn prove(&self, presented: &PresentedCredentials, caller: &Caller) -> Result<ClientId, Fault> {
         let now = self.ledger.now();
         let failed = Fault::Unauthenticated { basic: presented.used_header() };
         let (client_id, method, secret) = match presented {
@@ -97,13 +114,22 @@ impl Edge {
     ///
     /// # Errors
     /// [`Fault::Bearer`] when there is no token, it is not valid now, it is not meant for the
-    /// ledger itself, or it has another scope.
-    pub fn authorize_bearer(&self, bearer: Option<&Secret>, role: Role) -> Result<Actor, Fault> {
+    /// ledger itself, or it has another scope. [`Fault::Throttled`] after too many tokens from one
+    /// address that were not valid: come back after the time named.
+    pub fn authorize_bearer(
+        &self,
+        bearer: Option<&Secret>,
+        role: Role,
+        caller: &Caller,
+    ) -> Result<Actor, Fault> {
         let needed = || role.scope().parse::<Scope>().ok();
         let Some(bearer) = bearer else {
             return Err(Fault::Bearer { error: None, scope: needed() });
         };
+        let attempt = Attempt::Bearer { address: &caller.address };
+        self.admit(attempt)?;
         let invalid = || {
+            self.throttle.count(attempt);
             let what = "the access token is unknown, expired, revoked, or not for this server";
             let error = Some(ErrorResponse::new(ErrorCode::InvalidToken, what));
             Fault::Bearer { error, scope: None }

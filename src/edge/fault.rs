@@ -29,6 +29,12 @@ pub enum Fault {
         /// The scope that is needed.
         scope: Option<Scope>,
     },
+    /// Too many attempts of this caller failed; this one was not looked at.
+    #[error("too many failed attempts to authenticate")]
+    Throttled {
+        /// After how many seconds the next attempt is looked at.
+        retry_after_s: u64,
+    },
     /// Not now: the queue is full, the writer stopped, or the answer took too long.
     #[error(transparent)]
     Unavailable(#[from] SubmitError),

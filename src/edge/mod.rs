@@ -4,6 +4,7 @@
 pub mod keyring;
 pub mod fault;
 pub mod authenticate;
+pub mod throttle;
 pub mod draft;
 pub mod token;
 pub mod introspect;
@@ -22,6 +23,7 @@ use crate::domain::command::{Asked, Command};
 use crate::domain::record::{Actor, Origin};
 use crate::edge::fault::Fault;
 use crate::edge::keyring::Keyring;
+use crate::edge::throttle::Throttle;
 use crate::entropy::{Entropy, bytes};
 use crate::ledger::handle::{Ledger, SubmitError};
 use crate::ledger::vault::{Person, Vault};
@@ -97,6 +99,8 @@ pub struct Edge {
     pub changing: tokio::sync::Mutex<()>,
     /// Turns for those who read much of the log at once.
     pub scans: tokio::sync::Semaphore,
+    /// Slows down those who guess.
+    pub throttle: Throttle,
     /// The bounds.
     pub limits: EdgeLimits,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::edge::Edge;
+use crate::http::forwarded::Proxies;
 use crate::log::sled::SledDatabase;
 
 /// What every handler is given.
@@ -11,6 +12,8 @@ pub struct App {
     pub edge: Arc<Edge>,
     /// The log's database, for its counters; none in memory.
     pub database: Option<Arc<SledDatabase>>,
+    /// Who is believed about where a request came from.
+    pub proxies: Proxies,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
     /// How long a body may take to arrive, in milliseconds.

@@ -10,3 +10,5 @@ pub mod operations;
 pub mod inquiries;
 pub mod health;
 pub mod server;
+pub mod tls;
+pub mod forwarded;

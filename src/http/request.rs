@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
@@ -39,9 +39,13 @@ impl From<ErrorResponse> for Unread {
     }
 }
 
-/// Who sent the request.
+/// Who sent the request: the peer, or who a trusted proxy says.
 pub fn caller(request: &HttpRequest) -> Caller {
-    let address = request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    let address = request.peer_addr().map(|peer| match request.app_data::<Data<App>>() {
+        Some(app) => app.proxies.caller(peer.ip(), request.headers()),
+        None => peer.ip(),
+    });
+    let address = address.map(|address| address.to_string()).unwrap_or_default();
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Caller::new(address, agent.unwrap_or_default())
 }
@@ -109,13 +113,13 @@ pub async fn authenticated(
 /// The actor that a bearer token stands for, in `role`.
 ///
 /// # Errors
-/// [`Fault::Bearer`].
+/// [`Fault::Bearer`], [`Fault::Throttled`].
 pub fn actor(app: &App, request: &HttpRequest, role: Role) -> Result<Actor, Fault> {
     let bearer = match bearer_token(&authorization(request)) {
         Ok(bearer) => bearer,
         Err(error) => return Err(Fault::Bearer { error: Some(error), scope: None }),
     };
-    app.edge.authorize_bearer(bearer.as_ref(), role)
+    app.edge.authorize_bearer(bearer.as_ref(), role, &caller(request))
 }
 
 /// What serde complains of, without what the caller sent: it names members that are missing or

@@ -87,6 +87,14 @@ fn fault_response(fault: &Fault) -> HttpResponse {
             rendered.header(WWW_AUTHENTICATE.as_str(), &challenge);
             rendered.finish_with()
         }
+        Fault::Throttled { retry_after_s } => {
+            // The same for clients that exist and for those that do not.
+            let what = "too many attempts from this address failed: wait as Retry-After says";
+            let error = ErrorResponse::new(ErrorCode::TemporarilyUnavailable, what);
+            let mut rendered = error_with(StatusCode::TOO_MANY_REQUESTS, &error);
+            rendered.header(RETRY_AFTER.as_str(), &retry_after_s.to_string());
+            rendered.finish_with()
+        }
         Fault::Unavailable(reason) => unavailable(&reason.to_string()),
         Fault::Log(_) | Fault::Vault(_) | Fault::Keys(_) | Fault::Broken(_) => {
             // The detail is for the operator only (RFC 7009 section 2.2.1 for the status).

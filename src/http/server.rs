@@ -6,26 +6,33 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{self, Data, PathConfig, ServiceConfig};
 use actix_web::{App as ActixApp, HttpRequest, HttpServer, Route};
+use rustls::ServerConfig;
 
 use crate::http::app::App;
 use crate::http::respond::{method_not_allowed, not_found, not_found_error};
 use crate::http::{clients, health, inquiries, operations, public};
 
-/// The same bounds for both listeners; their types differ.
-macro_rules! bounded {
-    ($server:expr, $limits:expr) => {{
+/// The same bounds for both listeners, with TLS or without; their types differ.
+macro_rules! served {
+    ($server:expr, $limits:expr, $socket:expr, $tls:expr) => {{
         let limits: ServerLimits = $limits;
         let server = $server
             .workers(limits.workers.max(1))
             .max_connections(limits.connections_max)
             .client_request_timeout(Duration::from_millis(limits.client_request_timeout_ms))
+            .tls_handshake_timeout(Duration::from_millis(limits.client_request_timeout_ms))
             .client_disconnect_timeout(Duration::from_secs(1))
             .shutdown_timeout(limits.shutdown_timeout_s)
             .disable_signals();
-        match limits.keep_alive_s {
+        let server = match limits.keep_alive_s {
             0 => server.keep_alive(actix_web::http::KeepAlive::Disabled),
             seconds => server.keep_alive(Duration::from_secs(seconds)),
+        };
+        match $tls {
+            Some(tls) => server.listen_rustls_0_23($socket, tls)?,
+            None => server.listen($socket)?,
         }
+        .run()
     }};
 }
 
@@ -71,14 +78,15 @@ pub struct Listening {
     admin_server: Server,
 }
 
-/// Starts both listeners on bound sockets.
+/// Starts both listeners on bound sockets, the public one first; one with a TLS configuration speaks
+/// nothing else.
 ///
 /// # Errors
 /// When a socket cannot be served.
 pub fn listen(
     app: &Data<App>,
-    public_socket: TcpListener,
-    admin_socket: TcpListener,
+    [public_socket, admin_socket]: [TcpListener; 2],
+    [public_tls, admin_tls]: [Option<ServerConfig>; 2],
     limits: ServerLimits,
 ) -> std::io::Result<Listening> {
     for socket in [&public_socket, &admin_socket] {
@@ -90,7 +98,7 @@ pub fn listen(
     let issuer_path = app.edge.issuer.path().to_owned();
     let well_known = app.edge.issuer.well_known_path();
     let public_app = app.clone();
-    let public_server = bounded!(
+    let public_server = served!(
         HttpServer::new(move || {
             let (path, well_known) = (issuer_path.clone(), well_known.clone());
             ActixApp::new()
@@ -99,12 +107,12 @@ pub fn listen(
                 .configure(health::configure_checks)
                 .default_service(web::to(not_found))
         }),
-        limits
-    )
-    .listen(public_socket)?
-    .run();
+        limits,
+        public_socket,
+        public_tls
+    );
     let admin_app = app.clone();
-    let admin_server = bounded!(
+    let admin_server = served!(
         HttpServer::new(move || {
             ActixApp::new()
                 .app_data(admin_app.clone())
@@ -115,10 +123,10 @@ pub fn listen(
                 .configure(health::configure)
                 .default_service(web::to(not_found))
         }),
-        limits
-    )
-    .listen(admin_socket)?
-    .run();
+        limits,
+        admin_socket,
+        admin_tls
+    );
     Ok(Listening { public, admin, public_server, admin_server })
 }
 

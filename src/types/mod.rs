@@ -7,4 +7,5 @@ pub mod digest;
 pub mod secret;
 pub mod scope;
 pub mod resource;
+pub mod network;
 mod text;

@@ -117,6 +117,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         &["http/", "edge/", "guard/", "ledger/handle.rs", "run.rs", "cli/", "demo/", "main.rs"],
     ),
     ("actix_web", &["http/", "guard/", "run.rs", "demo/", "cli/", "main.rs"]),
+    ("governor", &["edge/throttle.rs"]),
     ("println!", &[]),
     ("dbg!", &[]),
     ("unsafe ", &[]),

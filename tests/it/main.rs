@@ -23,6 +23,8 @@ mod rows;
 mod store_contract;
 mod http_token;
 mod http_client_auth;
+mod http_throttle;
+mod tls;
 mod http_codes;
 mod http_refresh;
 mod http_revoke;
