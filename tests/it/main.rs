@@ -22,6 +22,8 @@ mod rows;
 mod store_contract;
 mod http_token;
 mod http_client_auth;
+mod http_assertions;
+mod http_client_keys;
 mod http_codes;
 mod http_refresh;
 mod http_revoke;
