@@ -6,16 +6,21 @@ use std::sync::Arc;
 use actix_web::web::Data;
 use parking_lot::{Condvar, Mutex, RwLock};
 use token_ledger::clock::{Clock, SystemClock};
+use token_ledger::crypto::assertion::AudienceRule;
 use token_ledger::crypto::digest;
 use token_ledger::crypto::keys::KeyFile;
 use token_ledger::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::record::Actor;
 use token_ledger::domain::state::State;
+use token_ledger::edge::assertion::AssertionLimits;
+use token_ledger::edge::client_keys::{ClientKeyLimits, ClientKeys};
 use token_ledger::edge::keyring::Keyring;
+use token_ledger::edge::throttle::{Throttle, ThrottleLimits};
 use token_ledger::edge::{Edge, EdgeLimits};
 use token_ledger::entropy::{Entropy, OsEntropy, bytes};
 use token_ledger::http::app::App;
+use token_ledger::http::forwarded::{ForwardedHeader, Proxies};
 use token_ledger::http::server::{ServerLimits, listen};
 use token_ledger::ledger::handle::{Ledger, Limits};
 use token_ledger::ledger::vault::Vault;
@@ -103,7 +108,14 @@ impl Frail {
         };
         let ledger = Ledger::start(store, state, clock, limits).unwrap();
         let edge = edge(ledger.clone(), keys);
-        let app = App { edge, database: None, body_bytes_max: 16_384, body_timeout_ms: 5000 };
+        let header = ForwardedHeader::XForwardedFor;
+        let app = App {
+            edge,
+            database: None,
+            proxies: Proxies { trusted: "".parse().unwrap(), header },
+            body_bytes_max: 16_384,
+            body_timeout_ms: 5000,
+        };
         let limits = ServerLimits {
             workers: 1,
             connections_max: 100,
@@ -113,7 +125,7 @@ impl Frail {
             shutdown_timeout_s: 1,
         };
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let listening = listen(&Data::new(app), bind(), bind(), limits).unwrap();
+        let listening = listen(&Data::new(app), [bind(), bind()], [None, None], limits).unwrap();
         let public = listening.public;
         actix_web::rt::spawn(listening.serve());
         Self { gate, ledger, wire: Wire::new("127.0.0.1", "frail/1"), public }
@@ -168,6 +180,10 @@ fn founded(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, keys: &KeyFile) -> St
 fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
     let rows = Box::new(MemoryRows::default());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let client_keys =
+        ClientKeyLimits { max_age_s: 300, refetch_min_s: 10, timeout_ms: 1000, clients_max: 8 };
+    let throttle =
+        ThrottleLimits { per_address_minute_max: 1000, per_client_minute_max: 1000, keys_max: 64 };
     Arc::new(Edge {
         ledger,
         vault: Arc::new(Vault::new(rows, Zeroizing::new(*keys.vault_key()))),
@@ -175,6 +191,14 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         issuer: "https://ledger.example".parse().unwrap(),
         own_resource: "https://ledger.example".parse().unwrap(),
         entropy,
+        client_keys: ClientKeys::new(client_keys).unwrap(),
+        assertion_limits: AssertionLimits {
+            audience: AudienceRule::Rfc7523,
+            lifetime_s_max: 300,
+            leeway_s: 10,
+            kept_max: 10,
+        },
+        throttle: Throttle::new(throttle, Arc::new(SystemClock)),
         keys_file: None,
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(1),
