@@ -67,11 +67,12 @@ pub(crate) async fn prove(server: &Server, assertion: &str) -> Answer {
     send(server, "/t/oauth/token", assertion, &[OWN]).await
 }
 
-/// What can be seen of an answer, but for its date.
-fn seen(answer: &Answer) -> (u16, String, String) {
-    let mut headers = answer.headers.clone();
-    headers.remove("date");
-    (answer.status, format!("{headers:?}"), answer.body.clone())
+/// What can be seen of an answer, but for its date. The order of headers has no meaning.
+fn seen(answer: &Answer) -> (u16, Vec<String>, String) {
+    let headers = answer.headers.iter().filter(|(name, _)| name.as_str() != "date");
+    let mut headers: Vec<_> = headers.map(|(name, value)| format!("{name}: {value:?}")).collect();
+    headers.sort_unstable();
+    (answer.status, headers, answer.body.clone())
 }
 
 /// Checks that `answer` is, to the byte, what a wrong secret of an unknown client gets.
