@@ -24,6 +24,7 @@ mod http_token;
 mod http_client_auth;
 mod http_throttle;
 mod tls;
+mod http_cors;
 mod http_codes;
 mod http_refresh;
 mod http_revoke;
