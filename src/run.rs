@@ -150,6 +150,7 @@ pub async fn start_on(
         batch_commands_max: config.batch_commands_max,
         coalesce_keys_max: config.coalesce_keys_max,
         submit_timeout_ms: config.submit_timeout_ms,
+        clock_step_warn_ms: config.clock_step_warn_ms,
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let certificates = certificates(&sockets, config)?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::audit::trail::Step;
-use crate::domain::event::{Event, RefreshTokenRotated, Target};
+use crate::domain::event::{AccessTokenIssued, Event, RefreshTokenRotated, Target};
 use crate::domain::grant::{Grant, Standing};
 use crate::domain::party::Ban;
 use crate::domain::state::State;
@@ -91,11 +91,14 @@ fn issuance(step: &Step, digest: &Digest) -> Option<(Seq, Kind, Option<u32>)> {
         return (data.digest == *digest).then_some((seq, Kind::RefreshToken, Some(data.to)));
     }
     if let Event::GrantCreated(data) = &step.record.event {
-        let code = data.code.as_ref().filter(|code| code.digest == *digest)?;
-        debug_assert!(code.digest == *digest);
+        data.code.as_ref().filter(|code| code.digest == *digest)?;
         return Some((seq, Kind::AuthorizationCode, None));
     }
     None
+}
+
+fn access_token(step: &Step) -> Option<&AccessTokenIssued> {
+    if let Event::AccessTokenIssued(data) = &step.record.event { Some(data) } else { None }
 }
 
 /// What ended the token apart from its grant.
@@ -131,8 +134,8 @@ fn ended_itself(
     }
     let expires_at = match kind {
         Kind::AccessToken => trail.iter().find_map(|step| {
-            let Event::AccessTokenIssued(data) = &step.record.event else { return None };
-            (data.digest == *digest).then_some(data.expires_at)
+            let data = access_token(step).filter(|data| data.digest == *digest)?;
+            Some(data.expires_at)
         }),
         Kind::AuthorizationCode => grant.code.as_ref().map(|code| code.issued.expires_at),
         Kind::RefreshToken => state.client(&grant.client).and_then(|client| {
@@ -157,10 +160,8 @@ fn above(
     if let Some(subject) = subject.filter(|subject| subject.erased) {
         return (Status::Revoked, subject.ban.watermark);
     }
-    let key = trail.iter().find_map(|step| {
-        let Event::AccessTokenIssued(data) = &step.record.event else { return None };
-        data.key.clone().filter(|_| step.record.seq == issued)
-    });
+    let step = trail.iter().find(|step| step.record.seq == issued);
+    let key = step.and_then(access_token).and_then(|data| data.key.clone());
     let bans = [
         client.map(|client| client.ban),
         subject.map(|subject| subject.ban),

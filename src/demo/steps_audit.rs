@@ -14,7 +14,7 @@ use crate::demo::steps_protocol::seconds_between;
 use crate::types::secret::Secret;
 
 /// How long after the operator the auditor comes, in seconds.
-const PAUSE_S: u64 = 2;
+const PAUSE_S: u64 = 10;
 /// Kinds of records that are counted instead of shown where they follow each other.
 const ROUTINE: [&str; 2] = ["access_token.issued", "refresh_token.retried"];
 
@@ -25,7 +25,7 @@ const ROUTINE: [&str; 2] = ["access_token.issued", "refresh_token.retried"];
 pub(super) async fn run(play: &mut Play<'_, '_>, known: &Blacklisted) -> Result<(), DemoError> {
     play.tell.part("The auditor")?;
     play.tell.step(14, "The auditor asks who held what, when, and why not any more")?;
-    play.tell.say("Two seconds pass, so that there is a past to ask for.")?;
+    play.tell.say("Ten seconds pass, so that there is a past to ask for.")?;
     tokio::time::sleep(Duration::from_secs(PAUSE_S)).await;
     then_and_now(play, known).await?;
     leaked(play, known).await?;

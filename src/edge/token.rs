@@ -256,12 +256,15 @@ impl Edge {
         };
         let sub = person.sub().map_err(crate::ledger::vault::VaultError::from)?;
         let absolute_s = metadata.refresh_absolute_s;
+        // What the client's registration has lost since is not handed out any more; the refresh
+        // token keeps the scope of the grant (RFC 6749 section 6).
+        let granted = grant.scope.intersection(&metadata.scope);
         let wanted = Wanted {
             grant: grant.id,
             client: &grant.client,
             metadata,
             sub: &sub,
-            granted: &grant.scope,
+            granted: &granted,
             resources: &grant.resources,
             scope: request.scope.as_ref(),
             audience: request.resources.as_ref(),

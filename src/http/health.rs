@@ -77,6 +77,7 @@ impl Collector for Figures {
             ("records", "Records in the log.", records),
             ("batches", "Batches made durable.", count(&written.batches)),
             ("commands", "Commands answered.", count(&written.commands)),
+            ("record_bytes", "Bytes of records made durable.", count(&written.record_bytes)),
             ("overloaded", "Commands turned away.", count(&written.overloaded)),
             ("syncs", "Syncs of the log.", self.app.database.as_ref().map_or(0, |d| d.syncs())),
         ];

@@ -42,6 +42,8 @@ pub struct Limits {
     pub coalesce_keys_max: usize,
     /// How long an answer may take, in milliseconds.
     pub submit_timeout_ms: u64,
+    /// From which step back of the wall clock on a warning is logged, in milliseconds.
+    pub clock_step_warn_ms: u64,
 }
 
 struct Pending {
@@ -62,12 +64,16 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Commands answered.
     pub commands: AtomicU64,
+    /// Bytes of records made durable.
+    pub record_bytes: AtomicU64,
     /// Commands turned away because the queue was full.
     pub overloaded: AtomicU64,
 }
 
 struct Shared {
     queue: Sender<Message>,
+    /// The other end of the queue, for those who clear it once the writer has ended.
+    left_over: Receiver<Message>,
     state: Arc<RwLock<State>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -104,9 +110,11 @@ impl Ledger {
             Arc::clone(&state),
             Arc::clone(&clock),
             limits.coalesce_keys_max,
-        );
+        )
+        .warning_of_steps_back(limits.clock_step_warn_ms);
         let shared = Arc::new(Shared {
             queue,
+            left_over: commands.clone(),
             state,
             store,
             clock,
@@ -157,6 +165,10 @@ impl Ledger {
             }
             Err(TrySendError::Disconnected(_)) => return Err(SubmitError::Stopped),
         }
+        if self.has_stopped() {
+            // The writer may have cleared the queue before this came in.
+            self.shared.clear_queue();
+        }
         let timeout = Duration::from_millis(self.shared.limits.submit_timeout_ms);
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -200,6 +212,7 @@ impl Ledger {
     /// # Errors
     /// The [`LogError`] that stopped the writer before, if one did.
     pub fn stop(&self) -> Result<(), LogError> {
+        // Where the writer has ended, the queue is clear, and this waits for nobody.
         let _ = self.shared.queue.send(Message::Stop);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
@@ -214,12 +227,20 @@ impl Ledger {
     }
 }
 
+impl Shared {
+    /// Drops what nobody will take any more, which answers each who waits with `Stopped`.
+    fn clear_queue(&self) {
+        while self.left_over.try_recv().is_ok() {}
+    }
+}
+
 /// Marks the ledger stopped however the writer ends, a panic included.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.stopped.store(true, Ordering::SeqCst);
+        self.0.clear_queue();
         self.0.ended.send_replace(true);
     }
 }
@@ -231,9 +252,7 @@ fn run_writer(shared: &Shared, mut writer: Writer, commands: &Receiver<Message>)
             error = %failure,
             "a write failed: nothing more is written. Look at disk and logs, then restart"
         );
-        shared.stopped.store(true, Ordering::SeqCst);
         *shared.failure.lock() = Some(failure);
-        // Dropping the waiting commands answers each of them with `Stopped`.
     }
 }
 
@@ -261,6 +280,7 @@ fn serve(
         if !batch.is_empty() {
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
             shared.counters.batches.fetch_add(1, Ordering::Relaxed);
+            shared.counters.record_bytes.fetch_add(writer.batch_bytes(), Ordering::Relaxed);
             shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);
             for (pending, answer) in batch.drain(..).zip(answers) {
                 // A waiter that gave up misses its answer; the client will ask again.

@@ -41,6 +41,9 @@ pub struct Writer {
     batch: Batch,
     /// An append failed: nothing is decided any more, for what is on the disk is not known.
     has_failed: bool,
+    /// The wall clock stepped back, and that was said.
+    is_behind: bool,
+    clock_step_warn_ms: u64,
 }
 
 /// The records of one batch: durable together.
@@ -60,7 +63,24 @@ impl Writer {
     ) -> Self {
         let coalescer = Coalescer::new(coalesce_keys_max);
         let (overlay, batch) = (Overlay::default(), Batch::default());
-        Self { store, state, clock, overlay, coalescer, batch, has_failed: false }
+        let (has_failed, is_behind, clock_step_warn_ms) = (false, false, u64::MAX);
+        Self {
+            store,
+            state,
+            clock,
+            overlay,
+            coalescer,
+            batch,
+            has_failed,
+            is_behind,
+            clock_step_warn_ms,
+        }
+    }
+
+    /// Says so in the log file when the wall clock steps back by more than this, in milliseconds.
+    pub fn warning_of_steps_back(mut self, clock_step_warn_ms: u64) -> Self {
+        self.clock_step_warn_ms = clock_step_warn_ms;
+        self
     }
 
     /// Decides the commands in turn, makes all that follows durable and visible, and answers each.
@@ -99,6 +119,11 @@ impl Writer {
         self.finish()
     }
 
+    /// The bytes of records in the last batch.
+    pub fn batch_bytes(&self) -> u64 {
+        self.batch.bytes.iter().map(|bytes| bytes.len() as u64).sum()
+    }
+
     /// Whether refusals were counted that have no record yet.
     pub fn has_counts(&self) -> bool {
         self.coalescer.has_waiting()
@@ -113,7 +138,20 @@ impl Writer {
         self.batch.bytes.clear();
         self.batch.records.clear();
         let now = self.clock.now();
-        Ok(base.head().map_or(now, |head| head.at.max(now)))
+        let Some(head) = base.head() else { return Ok(now) };
+        self.notice_step_back(now, head.at);
+        Ok(head.at.max(now))
+    }
+
+    /// Once per step: the log's time stands still until the clock has caught up.
+    fn notice_step_back(&mut self, now: Timestamp, newest: Timestamp) {
+        let behind_ms = newest.micros().saturating_sub(now.micros()) / 1000;
+        if behind_ms < self.clock_step_warn_ms {
+            self.is_behind = self.is_behind && 0 < behind_ms;
+        } else if !self.is_behind {
+            self.is_behind = true;
+            tracing::warn!(behind_ms, "the wall clock is behind the newest record: look at it");
+        }
     }
 
     fn record_counts(&mut self, base: &State, at: Timestamp, closes: bool) {

@@ -33,7 +33,7 @@ async fn c1_c2_a_secret_comes_in_the_header_or_in_the_form_as_registered() {
         let by_form = send(&server, None, &posted).await;
         let (good, other) = if in_header { (by_header, by_form) } else { (by_form, by_header) };
         good.is(200);
-        other.is_error(401, "invalid_client");
+        other.fails_with(401, "invalid_client");
     }
 }
 
@@ -42,11 +42,11 @@ async fn c3_only_a_header_is_answered_with_a_challenge() {
     let server = Server::start().await;
     let answer = send(&server, Some(("photos", "wrong")), &[OWN]).await;
     assert_eq!(answer.header("www-authenticate"), "Basic realm=\"token-ledger\"");
-    answer.is_error(401, "invalid_client");
+    answer.fails_with(401, "invalid_client");
     let form = [OWN, ("client_id", "photos"), ("client_secret", "wrong")];
     let answer = send(&server, None, &form).await;
     assert_eq!(answer.header("www-authenticate"), "");
-    answer.is_error(401, "invalid_client");
+    answer.fails_with(401, "invalid_client");
 }
 
 #[actix_web::test]
@@ -56,11 +56,11 @@ async fn c4_more_than_one_method_is_an_invalid_request() {
     let secret = admin.secret.as_deref().unwrap();
     let header = Some((admin.id.as_str(), secret));
     for more in [("client_secret", secret), ("client_assertion", "x")] {
-        send(&server, header, &[OWN, more]).await.is_error(400, "invalid_request");
+        send(&server, header, &[OWN, more]).await.fails_with(400, "invalid_request");
     }
     let twice = Call::new("POST", server.public("/t/oauth/token")).form(&[OWN]);
     let twice = twice.basic(&admin.id, secret).basic(&admin.id, secret);
-    server.wire.send(twice).await.is_error(400, "invalid_request");
+    server.wire.send(twice).await.fails_with(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -87,11 +87,11 @@ async fn c5_an_unknown_client_and_a_wrong_secret_look_alike() {
 async fn c6_a_confidential_client_that_only_names_itself_has_proven_nothing() {
     let server = Server::start().await;
     let form = [OWN, ("client_id", server.administrator.id.as_str())];
-    send(&server, None, &form).await.is_error(401, "invalid_client");
+    send(&server, None, &form).await.fails_with(401, "invalid_client");
     let admin = server.administrator.clone();
     let header = Some((admin.id.as_str(), admin.secret.as_deref().unwrap()));
     let other = [OWN, ("client_id", "photos")];
-    send(&server, header, &other).await.is_error(400, "invalid_request");
+    send(&server, header, &other).await.fails_with(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -103,11 +103,11 @@ async fn c7_a_secret_that_is_sent_is_checked_even_where_none_is_needed() {
     });
     let native = server.register(native).await;
     let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
-    server.token(&native, &form).await.is_error(400, "invalid_grant");
+    server.token(&native, &form).await.fails_with(400, "invalid_grant");
     let answer = send(&server, Some(("native", "anything")), &form).await;
-    answer.is_error(401, "invalid_client");
+    answer.fails_with(401, "invalid_client");
     let posted = [form[0], form[1], ("client_id", "native"), ("client_secret", "anything")];
-    send(&server, None, &posted).await.is_error(401, "invalid_client");
+    send(&server, None, &posted).await.fails_with(401, "invalid_client");
 }
 
 #[actix_web::test]
@@ -116,12 +116,12 @@ async fn a_replaced_secret_is_accepted_for_the_time_it_was_given() {
     let old = post_client(&server, "client_secret_basic").await;
     let path = format!("/admin/clients/{}/secret", old.id);
     let body = json!({ "previous_lifetime_s": 60 });
-    let new = server.administer("POST", &path, Some(body)).await.is(200).is_not_cached();
+    let new = server.administer("POST", &path, Some(body)).await.is(200).uncached();
     let new = Party { id: old.id.clone(), secret: Some(new.text("client_secret")) };
     server.token(&old, &[OWN]).await.is(200);
     server.token(&new, &[OWN]).await.is(200);
     server.clock.advance_s(60);
-    server.token(&old, &[OWN]).await.is_error(401, "invalid_client");
+    server.token(&old, &[OWN]).await.fails_with(401, "invalid_client");
     server.token(&new, &[OWN]).await.is(200);
 }
 

@@ -15,11 +15,11 @@ const PROOF: (&str, &str) = ("code_verifier", VERIFIER);
 #[actix_web::test]
 async fn a1_a_code_expires() {
     let server = Server::start().await;
-    let answer = server.grant(asking("photos", "alice")).await.is(201).is_not_cached();
+    let answer = server.grant(asking("photos", "alice")).await.is(201).uncached();
     assert_eq!(answer.json()["expires_in"], json!(60));
     server.clock.advance_s(60);
     let answer = server.exchange(&server.photos, &answer.text("code")).await;
-    answer.is_error(400, "invalid_grant");
+    answer.fails_with(400, "invalid_grant");
 }
 
 #[actix_web::test]
@@ -27,10 +27,10 @@ async fn a2_a_code_that_comes_again_ends_the_grant() {
     let server = Server::start().await;
     let (_, code) = server.code(&server.photos, "alice").await;
     let first = server.exchange(&server.photos, &code).await.is(200);
-    server.exchange(&server.photos, &code).await.is_error(400, "invalid_grant");
+    server.exchange(&server.photos, &code).await.fails_with(400, "invalid_grant");
     assert!(!server.is_active(&first.text("access_token")).await);
     let answer = server.refresh(&server.photos, &first.text("refresh_token")).await;
-    answer.is_error(400, "invalid_grant");
+    answer.fails_with(400, "invalid_grant");
 }
 
 #[actix_web::test]
@@ -39,11 +39,11 @@ async fn a3_a4_a_replay_that_proves_nothing_ends_nothing() {
     let other = server.register(photos("other")).await;
     let (_, code) = server.code(&server.photos, "alice").await;
     // A4: another client's code, before and after it was exchanged.
-    server.exchange(&other, &code).await.is_error(400, "invalid_grant");
+    server.exchange(&other, &code).await.fails_with(400, "invalid_grant");
     let first = server.exchange(&server.photos, &code).await.is(200);
-    server.exchange(&other, &code).await.is_error(400, "invalid_grant");
+    server.exchange(&other, &code).await.fails_with(400, "invalid_grant");
     let wrong = [("code_verifier", "wrong-wrong-wrong-wrong-wrong-wrong-wrong-wrong")];
-    redeem(&server, &server.photos, &code, &wrong).await.is_error(400, "invalid_grant");
+    redeem(&server, &server.photos, &code, &wrong).await.fails_with(400, "invalid_grant");
     assert!(server.is_active(&first.text("access_token")).await);
     server.refresh(&server.photos, &first.text("refresh_token")).await.is(200);
 }
@@ -62,7 +62,7 @@ async fn a5_the_redirect_uri_is_the_same_again() {
     // Without PKCE nothing else binds the code, so it must be there.
     let body = json!({ "client_id": "photos", "subject": "alice", "redirect_uri": CALLBACK });
     let code = server.grant(body).await.is(201).text("code");
-    redeem(&server, &server.photos, &code, &[]).await.is_error(400, "invalid_grant");
+    redeem(&server, &server.photos, &code, &[]).await.fails_with(400, "invalid_grant");
     redeem(&server, &server.photos, &code, &[("redirect_uri", CALLBACK)]).await.is(200);
 }
 
@@ -74,13 +74,13 @@ async fn a6_a_verifier_answers_its_challenge() {
     for bad in [short.as_str(), &long, &plus] {
         let (_, code) = server.code(&server.photos, "alice").await;
         let answer = redeem(&server, &server.photos, &code, &[("code_verifier", bad)]).await;
-        answer.is_error(400, "invalid_request");
+        answer.fails_with(400, "invalid_request");
     }
     for good in ["b".repeat(43), "c".repeat(128)] {
         let mut body = asking("photos", "alice");
         body["code_challenge"] = json!(challenge(&good));
         let code = server.grant(body).await.is(201).text("code");
-        redeem(&server, &server.photos, &code, &[PROOF]).await.is_error(400, "invalid_grant");
+        redeem(&server, &server.photos, &code, &[PROOF]).await.fails_with(400, "invalid_grant");
         redeem(&server, &server.photos, &code, &[("code_verifier", &good)]).await.is(200);
     }
 }
@@ -91,11 +91,11 @@ async fn a7_a_plain_challenge_is_refused() {
     for method in [Some("plain"), Some("s256"), None] {
         let mut body = asking("photos", "alice");
         body["code_challenge_method"] = json!(method);
-        server.grant(body).await.is_error(400, "invalid_request");
+        server.grant(body).await.fails_with(400, "invalid_request");
     }
     let mut body = asking("photos", "alice");
     body.as_object_mut().unwrap().remove("code_challenge");
-    server.grant(body).await.is_error(400, "invalid_request");
+    server.grant(body).await.fails_with(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -104,10 +104,10 @@ async fn a8_a_verifier_and_a_challenge_come_together() {
     let body = json!({ "client_id": "photos", "subject": "alice", "redirect_uri": CALLBACK });
     let code = server.grant(body).await.is(201).text("code");
     let more = [("redirect_uri", CALLBACK), PROOF];
-    redeem(&server, &server.photos, &code, &more).await.is_error(400, "invalid_request");
+    redeem(&server, &server.photos, &code, &more).await.fails_with(400, "invalid_request");
     let (_, code) = server.code(&server.photos, "alice").await;
     let more = [("redirect_uri", CALLBACK)];
-    redeem(&server, &server.photos, &code, &more).await.is_error(400, "invalid_grant");
+    redeem(&server, &server.photos, &code, &more).await.fails_with(400, "invalid_grant");
 }
 
 #[actix_web::test]
@@ -117,7 +117,7 @@ async fn a9_a_public_client_needs_a_challenge() {
     metadata["token_endpoint_auth_method"] = json!("none");
     let native = server.register(metadata).await;
     let body = json!({ "client_id": "native", "subject": "alice", "redirect_uri": CALLBACK });
-    server.grant(body).await.is_error(400, "invalid_request");
+    server.grant(body).await.fails_with(400, "invalid_request");
     let tokens = server.tokens_of(&native, "alice").await;
     server.refresh(&native, &tokens.refresh).await.is(200);
 }
@@ -138,7 +138,7 @@ async fn a_code_that_was_made_up_leaves_no_record() {
     let server = Server::start().await;
     let before = server.running().ledger().state().next_seq();
     for code in ["x", "tlc_AAAA", &format!("tlc_{}", "A".repeat(88))] {
-        server.exchange(&server.photos, code).await.is_error(400, "invalid_grant");
+        server.exchange(&server.photos, code).await.fails_with(400, "invalid_grant");
     }
     assert_eq!(server.running().ledger().state().next_seq(), before);
 }
@@ -159,8 +159,8 @@ async fn a_grant_is_within_what_the_client_is_registered_for() {
     ] {
         let mut body = asking(client, "alice");
         body[member] = value;
-        server.grant(body).await.is_error(400, error);
+        server.grant(body).await.fails_with(400, error);
     }
-    server.grant(asking("nobody", "alice")).await.is_error(404, "not_found");
-    server.grant(asking("login", "alice")).await.is_error(400, "unauthorized_client");
+    server.grant(asking("nobody", "alice")).await.fails_with(404, "not_found");
+    server.grant(asking("login", "alice")).await.fails_with(400, "unauthorized_client");
 }

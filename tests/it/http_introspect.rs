@@ -19,16 +19,20 @@ async fn n1_the_caller_proves_itself_before_the_token_is_looked_at() {
         vec![],
         vec![("token", tokens.access.as_str()), ("client_id", "photos")],
     ] {
-        server.wire.send(Call::new("POST", &url).form(&form)).await.is_error(401, "invalid_client");
+        server
+            .wire
+            .send(Call::new("POST", &url).form(&form))
+            .await
+            .fails_with(401, "invalid_client");
         let call = Call::new("POST", &url).form(&form).basic("api", "wrong");
         server.wire.send(call).await;
     }
     let mut native = photos("native");
     native["token_endpoint_auth_method"] = json!("none");
     let native = server.register(native).await;
-    server.introspect(&native, &tokens.access).await.is_error(401, "invalid_client");
+    server.introspect(&native, &tokens.access).await.fails_with(401, "invalid_client");
     let call = server.ask("/oauth/introspect", &server.api, &[]);
-    server.wire.send(call).await.is_error(400, "invalid_request");
+    server.wire.send(call).await.fails_with(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -40,7 +44,7 @@ async fn n2_n8_an_active_token_is_explained_and_the_answer_is_not_kept() {
     for client in [&server.photos, &opaque] {
         let tokens = server.tokens_of(client, "alice").await;
         for asking in [&server.api, client] {
-            let answer = server.introspect(asking, &tokens.access).await.is(200).is_not_cached();
+            let answer = server.introspect(asking, &tokens.access).await.is(200).uncached();
             let body = answer.json();
             assert_eq!(body["active"], json!(true));
             assert_eq!(body["scope"], json!("read write"));
@@ -78,7 +82,7 @@ async fn n3_n4_n10_all_else_is_inactive_with_the_same_bytes() {
         (&server.api, server.administrator.secret.as_deref().unwrap()),
         (&server.api, &server.admin_token),
     ] {
-        let answer = server.introspect(asking, token).await.is(200).is_not_cached();
+        let answer = server.introspect(asking, token).await.is(200).uncached();
         assert_eq!(answer.body, INACTIVE, "{} {token}", asking.id);
         assert_eq!(answer.header("content-type"), "application/json");
     }
@@ -151,7 +155,7 @@ async fn d1_d2_d3_d7_the_metadata_stands_after_the_well_known_path_and_names_eve
         "/oauth/token",
     ] {
         let answer = server.wire.send(Call::new("GET", server.public(absent))).await;
-        answer.is_error(404, "not_found");
+        answer.fails_with(404, "not_found");
     }
 }
 
@@ -164,7 +168,7 @@ async fn d4_d8_metadata_and_keys_are_read_and_nothing_else() {
         for method in ["POST", "PUT", "DELETE"] {
             let answer = server.wire.send(Call::new(method, server.public(path))).await;
             assert_eq!(answer.header("allow"), "GET");
-            answer.is_error(405, "invalid_request");
+            answer.fails_with(405, "invalid_request");
         }
     }
     let keys = server.wire.send(Call::new("GET", server.public("/t/oauth/jwks"))).await;
@@ -176,12 +180,12 @@ async fn the_public_listener_serves_no_administration_and_no_metrics() {
     let server = Server::start().await;
     for path in ["/admin/clients", "/audit/records", "/metrics", "/t/admin/clients"] {
         let call = Call::new("GET", server.public(path)).bearer(&server.admin_token);
-        server.wire.send(call).await.is_error(404, "not_found");
+        server.wire.send(call).await.fails_with(404, "not_found");
     }
     for path in ["/healthz", "/readyz"] {
         server.wire.send(Call::new("GET", server.public(path))).await.is(200);
         server.wire.send(Call::new("GET", server.admin(path))).await.is(200);
     }
     let call = Call::new("POST", server.admin("/t/oauth/token")).form(&[]);
-    server.wire.send(call).await.is_error(404, "not_found");
+    server.wire.send(call).await.fails_with(404, "not_found");
 }

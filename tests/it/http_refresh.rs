@@ -23,11 +23,11 @@ async fn is_dead(server: &Server, tokens: &Tokens) -> bool {
 async fn r1_a_refresh_token_that_is_missing_or_useless_is_never_more_than_a_400() {
     let server = Server::start().await;
     let form = [("grant_type", "refresh_token")];
-    server.token(&server.photos, &form).await.is_error(400, "invalid_request");
+    server.token(&server.photos, &form).await.fails_with(400, "invalid_request");
     let tokens = server.tokens("alice").await;
     let forged = format!("{}{}", tokens.refresh.split_at(90).0, "A".repeat(6));
     for bad in ["x", "tlr_", &"a".repeat(8000), &forged, &tokens.access, "tlr_caf\u{e9}"] {
-        server.refresh(&server.photos, bad).await.is_error(400, "invalid_grant");
+        server.refresh(&server.photos, bad).await.fails_with(400, "invalid_grant");
     }
     server.refreshed(&tokens).await;
 }
@@ -69,7 +69,7 @@ async fn the_window_is_anchored_at_the_first_use_and_no_retry_extends_it() {
         assert_eq!(server.refreshed(&tokens).await.refresh, first.refresh);
     }
     server.clock.advance_s(2);
-    server.refresh(&server.photos, &tokens.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &tokens.refresh).await.fails_with(400, "invalid_grant");
     assert!(is_dead(&server, &first).await);
 }
 
@@ -79,7 +79,7 @@ async fn the_use_of_the_successor_closes_the_window() {
     let tokens = server.tokens("alice").await;
     let first = server.refreshed(&tokens).await;
     let second = server.refreshed(&first).await;
-    server.refresh(&server.photos, &tokens.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &tokens.refresh).await.fails_with(400, "invalid_grant");
     assert!(is_dead(&server, &second).await);
 }
 
@@ -92,7 +92,7 @@ async fn r7_a_spent_token_ends_the_grant_with_its_access_tokens_even_after_a_res
         newest = server.refreshed(&newest).await;
     }
     server.restart().await;
-    server.refresh(&server.photos, &tokens.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &tokens.refresh).await.fails_with(400, "invalid_grant");
     assert!(is_dead(&server, &newest).await);
     assert!(!server.is_active(&tokens.access).await);
     let trail = trail(&server, &tokens.grant).await;
@@ -107,7 +107,7 @@ async fn r2_another_clients_attempt_harms_nobody_and_is_recorded() {
     let tokens = server.tokens("alice").await;
     let next = server.refreshed(&tokens).await;
     for stolen in [&tokens.refresh, &next.refresh] {
-        server.refresh(&other, stolen).await.is_error(400, "invalid_grant");
+        server.refresh(&other, stolen).await.fails_with(400, "invalid_grant");
     }
     server.refreshed(&next).await;
     assert!(server.is_active(&next.access).await);
@@ -123,7 +123,7 @@ async fn a_forged_token_leaves_no_record() {
     for place in [5, 20, 30, 60, 90] {
         forged[place] = if forged[place] == b'A' { b'B' } else { b'A' };
         let text = String::from_utf8(forged.clone()).unwrap();
-        server.refresh(&server.photos, &text).await.is_error(400, "invalid_grant");
+        server.refresh(&server.photos, &text).await.fails_with(400, "invalid_grant");
     }
     assert_eq!(server.running().ledger().state().next_seq(), before);
 }
@@ -150,7 +150,7 @@ async fn r3_a_disabled_client_gets_nothing_until_it_is_enabled() {
     let tokens = server.tokens("alice").await;
     let switch = |to| server.administer("POST", to, Some(json!({ "reason": "r" })));
     switch("/admin/clients/photos/disable").await.is(200);
-    server.refresh(&server.photos, &tokens.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &tokens.refresh).await.fails_with(400, "invalid_grant");
     assert!(!server.is_active(&tokens.access).await);
     switch("/admin/clients/photos/enable").await.is(200);
     server.refreshed(&tokens).await;
@@ -169,7 +169,7 @@ async fn r4_r5_a_scope_narrows_the_access_token_and_never_the_refresh_token() {
     let answer = refresh(tokens.refresh.clone(), narrow).await.is(200);
     assert_eq!(answer.text("scope"), "read");
     let wide = refresh(answer.text("refresh_token"), [("scope", "read admin")]).await;
-    wide.is_error(400, "invalid_scope");
+    wide.fails_with(400, "invalid_scope");
     let answer = server.refresh(&server.photos, &answer.text("refresh_token")).await.is(200);
     assert_eq!(answer.text("scope"), "read write");
 }
@@ -183,7 +183,7 @@ async fn r9_r15_a_resource_outside_of_the_grant_is_an_invalid_target() {
     let first = server.exchange(&server.photos, &code).await.is(200).text("refresh_token");
     let more = [("resource", crate::support::server::API2)];
     let answer = server.refresh_from(&server.wire, &server.photos, &first, &more).await;
-    answer.is_error(400, "invalid_target");
+    answer.fails_with(400, "invalid_target");
     server.refresh(&server.photos, &first).await.is(200);
 }
 
@@ -195,11 +195,11 @@ async fn r8_idle_and_absolute_expiry_are_judged_by_the_policy_of_today() {
     server.clock.advance_s(99);
     let next = server.refreshed(&tokens).await;
     server.clock.advance_s(51);
-    server.refresh(&server.photos, &next.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &next.refresh).await.fails_with(400, "invalid_grant");
     policy(&server, json!({ "refresh_absolute_s": null })).await;
     let next = server.refreshed(&next).await;
     server.clock.advance_s(100);
-    server.refresh(&server.photos, &next.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &next.refresh).await.fails_with(400, "invalid_grant");
     policy(&server, json!({ "refresh_idle_s": null })).await;
     server.clock.advance_s(3_000_000_000);
     server.refreshed(&next).await;
@@ -222,7 +222,7 @@ async fn without_grace_the_second_use_is_reuse() {
     let tokens = server.tokens("alice").await;
     policy(&server, json!({ "grace_s": 0 })).await;
     let next = server.refreshed(&tokens).await;
-    server.refresh(&server.photos, &tokens.refresh).await.is_error(400, "invalid_grant");
+    server.refresh(&server.photos, &tokens.refresh).await.fails_with(400, "invalid_grant");
     assert!(is_dead(&server, &next).await);
 }
 
@@ -239,7 +239,7 @@ async fn a_shadow_who_follows_from_elsewhere_is_found_out() {
     }
     let next = server.refreshed(&tokens).await;
     let stolen = server.refresh_from(&thief, &server.photos, &tokens.refresh, &[]).await;
-    stolen.is_error(400, "invalid_grant");
+    stolen.fails_with(400, "invalid_grant");
     assert!(is_dead(&server, &next).await);
 }
 
@@ -257,4 +257,21 @@ async fn an_expired_access_token_is_not_active_any_more() {
         .clock
         .set(token_ledger::types::time::Timestamp::from_seconds(crate::support::server::NOW_S));
     assert!(!server.is_active(&tokens.access).await);
+}
+
+#[actix_web::test]
+async fn e2_18_a_scope_that_the_client_has_lost_is_not_handed_out_again() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    let whole = server.refresh(&server.photos, &tokens.refresh).await.is(200);
+    let (had, next) = (whole.text("scope"), whole.text("refresh_token"));
+    let (kept, lost) = had.split_once(' ').unwrap();
+    policy(&server, json!({ "scope": kept })).await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", next.as_str()), ("scope", lost)];
+    server.token(&server.photos, &form).await.fails_with(400, "invalid_scope");
+    let narrowed = server.refresh(&server.photos, &next).await.is(200);
+    assert_eq!(narrowed.text("scope"), kept);
+    policy(&server, json!({ "scope": had })).await;
+    let next = narrowed.text("refresh_token");
+    assert_eq!(server.refresh(&server.photos, &next).await.is(200).text("scope"), had);
 }

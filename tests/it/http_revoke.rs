@@ -14,7 +14,7 @@ async fn v1_v6_each_kind_of_token_can_be_revoked_at_once() {
     for client in [&server.photos, &opaque] {
         let tokens = server.tokens_of(client, "alice").await;
         assert!(server.is_active(&tokens.access).await);
-        let answer = server.revoke(client, &tokens.access).await.is(200).is_not_cached();
+        let answer = server.revoke(client, &tokens.access).await.is(200).uncached();
         assert_eq!(answer.body, "");
         assert!(!server.is_active(&tokens.access).await);
         // V7: an access token takes nothing along.
@@ -23,7 +23,7 @@ async fn v1_v6_each_kind_of_token_can_be_revoked_at_once() {
         // V7: a refresh token takes all of its grant along.
         server.revoke(client, &refresh).await.is(200);
         assert!(!server.is_active(&access).await);
-        server.refresh(client, &refresh).await.is_error(400, "invalid_grant");
+        server.refresh(client, &refresh).await.fails_with(400, "invalid_grant");
     }
 }
 
@@ -36,7 +36,7 @@ async fn a_spent_refresh_token_and_a_code_revoke_their_grant_too() {
     assert!(!server.is_active(&next.access).await);
     let (_, code) = server.code(&server.photos, "alice").await;
     server.revoke(&server.photos, &code).await.is(200);
-    server.exchange(&server.photos, &code).await.is_error(400, "invalid_grant");
+    server.exchange(&server.photos, &code).await.fails_with(400, "invalid_grant");
 }
 
 #[actix_web::test]
@@ -44,14 +44,14 @@ async fn v2_a_client_proves_itself_and_names_a_token() {
     let server = Server::start().await;
     let form = [("token_type_hint", "access_token")];
     let answer = server.wire.send(server.ask("/oauth/revoke", &server.photos, &form)).await;
-    answer.is_error(400, "invalid_request");
+    answer.fails_with(400, "invalid_request");
     let url = server.public("/t/oauth/revoke");
     let call = Call::new("POST", &url).form(&[("token", "x")]).basic("photos", "wrong");
     let answer = server.wire.send(call).await;
     assert_eq!(answer.header("www-authenticate"), "Basic realm=\"token-ledger\"");
-    answer.is_error(401, "invalid_client");
+    answer.fails_with(401, "invalid_client");
     let call = Call::new("POST", &url).form(&[("token", "x"), ("client_id", "photos")]);
-    server.wire.send(call).await.is_error(401, "invalid_client");
+    server.wire.send(call).await.fails_with(401, "invalid_client");
     let mut native = photos("native");
     native["token_endpoint_auth_method"] = json!("none");
     let native = server.register(native).await;
@@ -88,7 +88,7 @@ async fn v4_a_wrong_hint_changes_nothing() {
             server.wire.send(server.ask("/oauth/revoke", &server.photos, &form)).await.is(200);
         }
         assert!(!server.is_active(&tokens.access).await);
-        server.refresh(&server.photos, &tokens.refresh).await.is_error(400, "invalid_grant");
+        server.refresh(&server.photos, &tokens.refresh).await.fails_with(400, "invalid_grant");
     }
 }
 
@@ -98,7 +98,7 @@ async fn v5_another_clients_token_stays_as_it_is() {
     let other = server.register(photos("other")).await;
     let tokens = server.tokens("alice").await;
     for token in [&tokens.access, &tokens.refresh] {
-        server.revoke(&other, token).await.is_error(400, "unauthorized_client");
+        server.revoke(&other, token).await.fails_with(400, "unauthorized_client");
     }
     assert!(server.is_active(&tokens.access).await);
     server.refreshed(&tokens).await;

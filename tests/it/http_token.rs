@@ -24,7 +24,7 @@ async fn w1_token_endpoint_takes_only_post() {
         for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             let answer = server.wire.send(Call::new(method, server.public(path))).await;
             assert_eq!(answer.header("allow"), "POST", "{method} {path}");
-            answer.is_error(405, "invalid_request");
+            answer.fails_with(405, "invalid_request");
         }
         let head = server.wire.send(Call::new("HEAD", server.public(path))).await;
         assert_eq!((head.status, head.header("allow")), (405, "POST"));
@@ -39,9 +39,9 @@ async fn w1_credentials_in_the_query_are_not_read() {
         "/t/oauth/token?client_id={}&client_secret={secret}&grant_type=client_credentials",
         server.administrator.id
     ));
-    server.wire.send(Call::new("POST", &url).form(&[])).await.is_error(401, "invalid_client");
+    server.wire.send(Call::new("POST", &url).form(&[])).await.fails_with(401, "invalid_client");
     let form = CLIENT_CREDENTIALS;
-    server.wire.send(Call::new("POST", url).form(&form)).await.is_error(401, "invalid_client");
+    server.wire.send(Call::new("POST", url).form(&form)).await.fails_with(401, "invalid_client");
 }
 
 #[actix_web::test]
@@ -51,12 +51,12 @@ async fn w2_another_content_type_is_an_invalid_request() {
     let url = server.public("/t/oauth/token");
     for kind in ["application/json", "text/plain", "multipart/form-data; boundary=x", ""] {
         let call = Call::new("POST", &url).body(kind, "grant_type=client_credentials");
-        server.wire.send(call).await.is_error(400, "invalid_request");
+        server.wire.send(call).await.fails_with(400, "invalid_request");
     }
     let latin = format!("{FORM}; charset=iso-8859-1");
     let call = Call::new("POST", &url).body(&latin, "grant_type=client_credentials");
-    server.wire.send(call).await.is_error(400, "invalid_request");
-    server.wire.send(ask()).await.is_error(400, "invalid_request");
+    server.wire.send(call).await.fails_with(400, "invalid_request");
+    server.wire.send(ask()).await.fails_with(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -66,8 +66,8 @@ async fn w3_an_empty_parameter_is_one_that_was_not_sent() {
     let form = [CLIENT_CREDENTIALS[0], ("scope", ""), ("resource", "")];
     assert_eq!(server.token(&job, &form).await.is(200).text("scope"), "read write");
     let form = [("grant_type", "refresh_token"), ("refresh_token", "")];
-    server.token(&server.photos, &form).await.is_error(400, "invalid_request");
-    server.token(&job, &[("grant_type", "")]).await.is_error(400, "invalid_request");
+    server.token(&server.photos, &form).await.fails_with(400, "invalid_request");
+    server.token(&job, &[("grant_type", "")]).await.fails_with(400, "invalid_request");
 }
 
 #[actix_web::test]
@@ -81,10 +81,10 @@ async fn w4_an_unknown_parameter_is_ignored() {
 async fn w5_a_repeated_parameter_is_an_invalid_request() {
     let server = Server::start().await;
     let twice = [CLIENT_CREDENTIALS[0], CLIENT_CREDENTIALS[0]];
-    server.token(&server.administrator, &twice).await.is_error(400, "invalid_request");
+    server.token(&server.administrator, &twice).await.fails_with(400, "invalid_request");
     let id = server.administrator.id.as_str();
     let twice = [CLIENT_CREDENTIALS[0], ("client_id", id), ("client_id", id)];
-    server.token(&server.administrator, &twice).await.is_error(400, "invalid_request");
+    server.token(&server.administrator, &twice).await.fails_with(400, "invalid_request");
     let job = server.register(job("job")).await;
     let both = [CLIENT_CREDENTIALS[0], ("resource", API), ("resource", API2)];
     server.token(&job, &both).await.is(200);
@@ -93,24 +93,24 @@ async fn w5_a_repeated_parameter_is_an_invalid_request() {
 #[actix_web::test]
 async fn w6_each_fault_of_the_grant_type_has_its_code() {
     let server = Server::start().await;
-    server.token(&server.administrator, &[]).await.is_error(400, "invalid_request");
+    server.token(&server.administrator, &[]).await.fails_with(400, "invalid_request");
     for unknown in ["password", "implicit", "urn:ietf:params:oauth:grant-type:device_code"] {
         let form = [("grant_type", unknown)];
         let answer = server.token(&server.administrator, &form).await;
-        answer.is_error(400, "unsupported_grant_type");
+        answer.fails_with(400, "unsupported_grant_type");
     }
     let photos = &server.photos;
-    server.token(photos, &CLIENT_CREDENTIALS).await.is_error(400, "unauthorized_client");
+    server.token(photos, &CLIENT_CREDENTIALS).await.fails_with(400, "unauthorized_client");
     let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
     let answer = server.token(&server.administrator, &form).await;
-    answer.is_error(400, "unauthorized_client");
+    answer.fails_with(400, "unauthorized_client");
 }
 
 #[actix_web::test]
 async fn w7_w8_a_success_is_json_that_no_cache_keeps() {
     let server = Server::start().await;
     let answer = server.token(&server.administrator, &CLIENT_CREDENTIALS).await.is(200);
-    let answer = answer.is_not_cached();
+    let answer = answer.uncached();
     assert_eq!(answer.header("content-type"), "application/json");
     let body = answer.json();
     assert_eq!(body["token_type"].as_str().unwrap().to_ascii_lowercase(), "bearer");
@@ -136,7 +136,7 @@ async fn w9_an_error_repeats_nothing_that_was_sent() {
             let answer = server.token(&server.administrator, &form).await;
             assert!(!answer.body.contains("canary"), "{answer:?}");
             let error = answer.text("error");
-            answer.is_error(400, &error);
+            answer.fails_with(400, &error);
         }
     }
 }
@@ -148,7 +148,7 @@ async fn w10_a_scope_is_tokens_with_single_spaces_and_has_a_case() {
     for bad in ["read  write", " read", "re\"ad", "caf\u{e9}", "Read", "read admin", "ledger:admin"]
     {
         let form = [CLIENT_CREDENTIALS[0], ("scope", bad)];
-        server.token(&job, &form).await.is_error(400, "invalid_scope");
+        server.token(&job, &form).await.fails_with(400, "invalid_scope");
     }
     let form = [CLIENT_CREDENTIALS[0], ("scope", "write read")];
     server.token(&job, &form).await.is(200);
@@ -186,7 +186,7 @@ async fn w14_a_body_that_is_too_long_is_413_on_a_connection_that_goes_on_or_ends
         let call = Call::new("POST", &url).body(FORM, "a".repeat(bytes));
         // The service may close while the body is still on its way; then there is no answer.
         if let Ok(answer) = server.wire.try_send(call).await {
-            answer.is_error(413, "invalid_request");
+            answer.fails_with(413, "invalid_request");
         }
         server.token(&server.administrator, &CLIENT_CREDENTIALS).await.is(200);
     }
@@ -203,12 +203,12 @@ async fn cc1_a_public_client_has_no_client_credentials() {
         "grant_types": ["client_credentials"], "token_endpoint_auth_method": "none",
     });
     let answer = server.administer("POST", "/admin/clients", Some(metadata)).await;
-    answer.is_error(400, "invalid_client_metadata");
+    answer.fails_with(400, "invalid_client_metadata");
     let native = json!({ "client_id": "native", "token_endpoint_auth_method": "none" });
     let native = server.register(native).await;
-    server.token(&native, &CLIENT_CREDENTIALS).await.is_error(400, "unauthorized_client");
+    server.token(&native, &CLIENT_CREDENTIALS).await.fails_with(400, "unauthorized_client");
     let none = Call::new("POST", server.public("/t/oauth/token")).form(&CLIENT_CREDENTIALS);
-    server.wire.send(none).await.is_error(401, "invalid_client");
+    server.wire.send(none).await.fails_with(401, "invalid_client");
 }
 
 #[actix_web::test]
@@ -225,11 +225,11 @@ async fn cc3_the_sub_is_the_client_and_no_person_has_its_name() {
     let claims = claims(&server.own_token(&job, &[]).await);
     assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("job"), &json!("job")));
     let body = crate::support::server::asking("photos", "job");
-    server.grant(body).await.is_error(409, "conflict");
+    server.grant(body).await.fails_with(409, "conflict");
     server.tokens("alice").await;
     let named = json!({ "client_id": "alice" });
     let answer = server.administer("POST", "/admin/clients", Some(named)).await;
-    answer.is_error(409, "conflict");
+    answer.fails_with(409, "conflict");
 }
 
 #[actix_web::test]
@@ -245,7 +245,7 @@ async fn x1_a_resource_that_is_malformed_or_foreign_is_an_invalid_target() {
     }
     for more in cases {
         let form = [CLIENT_CREDENTIALS.as_slice(), &more].concat();
-        server.token(&job, &form).await.is_error(400, "invalid_target");
+        server.token(&job, &form).await.fails_with(400, "invalid_target");
     }
 }
 

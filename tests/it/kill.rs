@@ -1,80 +1,13 @@
 //! The real binary, killed without warning while clients refresh: every acknowledged token is
 //! there after the restart, and every client that retries goes on with the one successor.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_token-ledger");
-
-struct Process {
-    child: Child,
-    public: String,
-    admin: String,
-}
-
-impl Process {
-    fn serve(data: &Path) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = |name: &str| {
-            let word = line.split_whitespace().find_map(|word| word.strip_prefix(name));
-            word.unwrap_or_else(|| panic!("no ready line: {line}")).to_owned()
-        };
-        Self { public: address("public="), admin: address("admin="), child }
-    }
-
-    /// SIGKILL: no handler runs, nothing is flushed.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success(), "the clean stop failed");
-    }
-}
-
-async fn post_form(url: &str, basic: &(String, String), form: &[(&str, &str)]) -> Option<Value> {
-    let body: String =
-        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let sent = reqwest::Client::new()
-        .post(url)
-        .basic_auth(&basic.0, Some(&basic.1))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(body)
-        .send()
-        .await
-        .ok()?;
-    let status = sent.status();
-    let body: Value = sent.json().await.ok()?;
-    assert!(status.is_success() || status.as_u16() == 503, "{status}: {body}");
-    status.is_success().then_some(body)
-}
-
-async fn post_json(url: &str, bearer: &str, body: &Value) -> Value {
-    let sent =
-        reqwest::Client::new().post(url).bearer_auth(bearer).json(body).send().await.unwrap();
-    assert!(sent.status().is_success(), "{}: {}", sent.status(), sent.text().await.unwrap());
-    sent.json().await.unwrap()
-}
-
-fn text(value: &Value, member: &str) -> String {
-    value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
-}
+use crate::support::process::{BINARY, Process, init, post_form, post_json, text};
 
 /// One client that refreshes until the server is gone.
 struct Chain {
@@ -118,14 +51,7 @@ async fn begin(server: &Process, bearer: &str, client: &Value, basic: &(String, 
 async fn killed_under_load_every_acknowledged_token_is_there_and_every_retry_gets_its_successor() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("ledger");
-    let made = Command::new(BINARY)
-        .args(["init", "--json", "--issuer", "http://127.0.0.1:8080", "--data"])
-        .arg(&data)
-        .output()
-        .unwrap();
-    assert!(made.status.success());
-    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-    let admin = (text(&made["admin"], "client_id"), text(&made["admin"], "client_secret"));
+    let admin = init(&data);
     let mut server = Process::serve(&data);
     let form = [("grant_type", "client_credentials")];
     let token = post_form(&format!("{}/oauth/token", server.public), &admin, &form).await.unwrap();

@@ -19,7 +19,8 @@ use crate::support::world::World;
 
 const CASES: u32 = 64;
 const BATCHES_MAX: usize = 24;
-const COMMANDS_PER_BATCH_MAX: usize = 6;
+const MOVES_PER_BATCH_MAX: usize = 4;
+const RETRIES_MAX: usize = 3;
 
 fn mostly_not() -> impl Strategy<Value = bool> {
     prop_oneof![9 => Just(false), 1 => Just(true)]
@@ -27,25 +28,26 @@ fn mostly_not() -> impl Strategy<Value = bool> {
 
 fn step() -> impl Strategy<Value = Step> {
     let party = || 0..3_usize;
-    let grant = || prop_oneof![3 => Just(0_usize), 2 => 0..5_usize];
-    let refresh = (grant(), 0..4_u32, mostly_not(), mostly_not(), 0..2_usize, mostly_not());
-    let refresh = refresh.prop_map(|(grant, back, forged, foreign, host, widens)| {
-        // The current one and its predecessor are the usual ones.
-        let back = if back < 2 || forged || widens { back } else { back % 2 };
-        Step::Refresh { grant, back, forged, foreign, host, widens }
+    let grant = || prop_oneof![6 => Just(0_usize), 2 => 0..5_usize];
+    // The current refresh token and its predecessor are the usual ones.
+    let back = prop_oneof![12 => Just(0_u32), 8 => Just(1), 1 => Just(2), 1 => Just(3)];
+    let refresh = (grant(), back, mostly_not(), mostly_not(), 0..2_usize, mostly_not());
+    let refresh = refresh.prop_map(|(grant, back, forged, foreign, host, widens)| Step::Refresh {
+        grant,
+        back,
+        forged: forged && host == 0,
+        foreign,
+        host,
+        widens,
     });
     let redeem = (grant(), mostly_not(), any::<bool>(), mostly_not());
     let granting = (party(), party(), any::<bool>(), any::<bool>());
     prop_oneof![
-        12 => refresh,
-        4 => (grant(), 0..4_u32, 0..2_usize).prop_map(|(grant, back, host)| {
-            let (forged, foreign, widens) = (false, false, false);
-            Step::Refresh { grant, back, forged, foreign, host, widens }
-        }),
-        8 => redeem.prop_map(|(grant, foreign, verifier, widens)| {
+        40 => refresh,
+        6 => redeem.prop_map(|(grant, foreign, verifier, widens)| {
             Step::Redeem { grant, foreign, verifier, widens }
         }),
-        6 => granting.prop_map(|(client, subject, wide, challenge)| {
+        3 => granting.prop_map(|(client, subject, wide, challenge)| {
             Step::Grant { client, subject, wide, challenge }
         }),
         4 => (party(), any::<bool>()).prop_map(|(client, fresh)| Step::Credentials { client, fresh }),
@@ -70,16 +72,36 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A refresh, and retries of it from another host or the same: rules about what comes in a row
+/// are met by chance only if the row is no chance.
+fn refresh_with_retries() -> impl Strategy<Value = Vec<Step>> {
+    (0..2_usize, 0..2_usize, 0..=RETRIES_MAX).prop_map(|(first, other, retries)| {
+        let refresh = |back, host| {
+            let (forged, foreign, widens) = (false, false, false);
+            Step::Refresh { grant: 0, back, forged, foreign, host, widens }
+        };
+        let retries = std::iter::repeat_n(refresh(1, other), retries);
+        std::iter::once(refresh(0, first)).chain(retries).collect()
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let one = step().prop_map(|step| vec![step]);
+    vec(prop_oneof![2 => one, 1 => refresh_with_retries()], 1..=MOVES_PER_BATCH_MAX)
+        .prop_map(|moves| moves.concat())
+}
+
 /// Seconds that pass before a batch, and the batch.
 fn batches() -> impl Strategy<Value = Vec<(i32, Vec<Step>)>> {
     let passes = prop_oneof![
         4 => Just(0_i32),
         4 => 0..5_i32,
         2 => 10..50_i32,
+        2 => prop_oneof![Just(29), Just(30), Just(31), Just(100), Just(200)],
         1 => 50..300_i32,
         1 => -60..0_i32,
     ];
-    vec((passes, vec(step(), 1..=COMMANDS_PER_BATCH_MAX)), 1..=BATCHES_MAX)
+    vec((passes, steps()), 1..=BATCHES_MAX)
 }
 
 fn world() -> World {
@@ -130,10 +152,18 @@ type Moment = (Seq, Timestamp, BTreeSet<String>);
 fn run(batches: Vec<(i32, Vec<Step>)>) {
     let (mut batched, mut single) = (world(), world());
     let mut model = Model::default();
-    let names = Names::up_to(3 * batches.len() * COMMANDS_PER_BATCH_MAX);
+    let commands = 2 + batches.iter().map(|(_, steps)| steps.len()).sum::<usize>();
+    let names = Names::up_to(2 * commands);
     let mut moments: Vec<Moment> = Vec::new();
     let mut now_s = 0_i32;
-    for (passes_s, steps) in batches {
+    // A session to begin with: without one most commands have nothing to work on.
+    let (client, subject, wide, challenge) = (0, 0, true, false);
+    let (foreign, verifier, widens) = (false, false, false);
+    let session = vec![
+        Step::Grant { client, subject, wide, challenge },
+        Step::Redeem { grant: 0, foreign, verifier, widens },
+    ];
+    for (passes_s, steps) in std::iter::once((0, session)).chain(batches) {
         now_s = (now_s + passes_s).max(-1000);
         for world in [&batched, &single] {
             world.set_s(f64::from(now_s));

@@ -12,3 +12,5 @@ pub(crate) mod recorded;
 pub(crate) mod samples;
 pub(crate) mod server;
 pub(crate) mod wire;
+pub(crate) mod frail;
+pub(crate) mod process;

@@ -70,6 +70,11 @@ impl Script {
         let first = Line::parse(lines[0]);
         match first.word(0) {
             "valid" => return vec![self.valid()],
+            "kept" => {
+                let kept = self.world.state.read().counts().access_tokens;
+                return vec![format!("{kept} access tokens in memory")];
+            }
+            "accepts" => return vec![self.accepted(first.word(1), &first.words[2..])],
             "tick" => {
                 let end = self.world.end();
                 self.world.tick(false);
@@ -128,6 +133,15 @@ impl Script {
         }));
         tokens.sort_unstable();
         if tokens.is_empty() { "nothing".to_owned() } else { tokens.join(" ") }
+    }
+
+    /// Which of the secrets the client may use now.
+    fn accepted(&self, client: &str, secrets: &[&str]) -> String {
+        let (state, now) = (self.world.state.read(), self.world.now());
+        let client = state.client(&client_id(client)).expect("a client of the story");
+        let is_accepted = |secret: &&&str| client.accepts(&digest(secret), now);
+        let accepted: Vec<&str> = secrets.iter().filter(is_accepted).copied().collect();
+        if accepted.is_empty() { "none".to_owned() } else { accepted.join(" ") }
     }
 
     /// Rotates many times, each in a batch of its own, and looks at everything only in the end.
@@ -213,7 +227,7 @@ impl Script {
         let base = ClientMetadata { grant_types, scope, ..ClientMetadata::default() };
         let (name, metadata) = (line.word(1), metadata(base, line));
         self.clients.entry(name.to_owned()).or_insert(metadata.clone());
-        let secret = (!metadata.is_public()).then(|| digest(&format!("secret of {name}")));
+        let secret = (!metadata.is_public()).then(|| digest(&format!("{name}-secret")));
         Command::RegisterClient { client: client_id(name), metadata: Box::new(metadata), secret }
     }
 

@@ -145,19 +145,19 @@ impl Answer {
 
     /// Checks that it is the JSON of an error (RFC 6749 section 5.2), as no cache may keep it.
     #[track_caller]
-    pub(crate) fn is_error(self, status: u16, error: &str) -> Self {
+    pub(crate) fn fails_with(self, status: u16, error: &str) -> Self {
         assert_eq!((self.status, self.json()["error"].as_str()), (status, Some(error)), "{self:?}");
         let body = self.json();
         let description = body["error_description"].as_str().unwrap_or_default();
         let allowed = |c: u8| matches!(c, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E);
         assert!(description.bytes().all(allowed), "{self:?}");
         assert_eq!(self.header("content-type"), "application/json", "{self:?}");
-        self.is_not_cached()
+        self.uncached()
     }
 
     /// Checks that no cache may keep it (RFC 6749 section 5.1).
     #[track_caller]
-    pub(crate) fn is_not_cached(self) -> Self {
+    pub(crate) fn uncached(self) -> Self {
         let caching = (self.header("cache-control"), self.header("pragma"));
         assert_eq!(caching, ("no-store", "no-cache"), "{self:?}");
         self

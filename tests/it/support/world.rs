@@ -56,7 +56,7 @@ impl World {
         world.ask(Command::RegisterClient {
             client: client_id("root"),
             metadata: Box::new(metadata),
-            secret: Some(digest("secret of root")),
+            secret: Some(digest("root-secret")),
         });
         world
     }

@@ -1,0 +1,83 @@
+//! Bad days over HTTP: a write that fails, a queue that is full. Nothing is acknowledged that is
+//! not durable, and who can still be answered is.
+
+use serde_json::json;
+use token_ledger::log::memory::Fault;
+use token_ledger::log::store::Store;
+
+use crate::support::frail::Frail;
+use crate::support::wire::{Answer, together};
+
+fn is_unavailable(answer: Answer) {
+    assert_eq!(answer.header("retry-after"), "1");
+    answer.fails_with(503, "temporarily_unavailable");
+}
+
+/// Waits for an event, giving way to those who bring it about.
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_web::test]
+async fn v8_after_a_failed_write_every_waiter_and_all_who_come_later_get_503() {
+    for fault in [Fault::Lost, Fault::Kept] {
+        let frail = Frail::start(64);
+        let first = frail.token().await.is(200).text("access_token");
+        let records = frail.gate.store().end().unwrap();
+        // Three appends founded the ledger, one issued the token.
+        frail.gate.store().fail_append(4, fault);
+        frail.gate.shut();
+        let waiting = together((0..5).map(|_| frail.token()));
+        let opening = async {
+            until(|| frail.gate.has_waiting() && frail.ledger.queued() == 4).await;
+            frail.gate.open();
+            Vec::new()
+        };
+        let both: [std::pin::Pin<Box<dyn Future<Output = Vec<Answer>>>>; 2] =
+            [Box::pin(waiting), Box::pin(opening)];
+        let answers: Vec<Answer> = together(both.into_iter()).await.into_iter().flatten().collect();
+        assert_eq!(answers.len(), 5);
+        answers.into_iter().for_each(is_unavailable);
+        assert_eq!(frail.gate.store().end().unwrap(), records, "nothing is visible");
+        frail.ledger.ended().await;
+        is_unavailable(frail.token().await);
+        is_unavailable(frail.ask("revoke", &[("token", &first)]).await);
+        assert_eq!(frail.get("/readyz").await.is(503).json()["status"], json!("stopped"));
+        frail.get("/healthz").await.is(200);
+        let body = frail.ask("introspect", &[("token", &first)]).await.is(200).json();
+        assert_eq!(body["active"], json!(true));
+        assert!(frail.ledger.stop().is_err());
+    }
+}
+
+#[actix_web::test]
+async fn a_full_queue_turns_away_and_those_who_wait_are_served() {
+    let frail = Frail::start(2);
+    let first = frail.token().await.is(200).text("access_token");
+    frail.gate.shut();
+    // The first one is with the writer before the others fill the queue.
+    let waiting = together((0..3).map(async |place| {
+        until(|| place == 0 || frail.gate.has_waiting()).await;
+        frail.token().await
+    }));
+    let meanwhile = async {
+        until(|| frail.gate.has_waiting() && frail.ledger.queued() == 2).await;
+        let turned_away = frail.token().await;
+        let body = frail.ask("introspect", &[("token", &first)]).await.is(200).json();
+        assert_eq!(body["active"], json!(true), "reading waits for nobody");
+        frail.gate.open();
+        vec![turned_away]
+    };
+    let both: [std::pin::Pin<Box<dyn Future<Output = Vec<Answer>>>>; 2] =
+        [Box::pin(waiting), Box::pin(meanwhile)];
+    let mut answers: Vec<Answer> = together(both.into_iter()).await.into_iter().flatten().collect();
+    is_unavailable(answers.pop().unwrap());
+    assert_eq!(answers.len(), 3);
+    for answer in answers {
+        answer.is(200);
+    }
+    frail.token().await.is(200);
+    assert!(frail.ledger.stop().is_ok());
+}

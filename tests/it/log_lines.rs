@@ -1,0 +1,58 @@
+//! What the real binary writes to its log file, at its most talkative: nobody's name and no secret.
+
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::support::process::{Process, init, post_form, post_json, text};
+
+const SUBJECT: &str = "canary-person-7f3a@example.com";
+
+#[actix_web::test]
+async fn no_log_line_holds_a_person_or_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, lines) = (folder.path().join("ledger"), folder.path().join("stderr"));
+    let admin = init(&data);
+    let stderr = Stdio::from(std::fs::File::create(&lines).unwrap());
+    let server = Process::serve_with(&data, &["--set", "log_level=trace"], stderr);
+    let url = format!("{}/oauth/token", server.public);
+    let own = post_form(&url, &admin, &[("grant_type", "client_credentials")]).await.unwrap();
+    let bearer = text(&own, "access_token");
+    let registration = json!({
+        "client_id": "photos",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "scope": "photos.read",
+    });
+    let clients = format!("{}/admin/clients", server.admin);
+    let client = post_json(&clients, &bearer, &registration).await;
+    let basic = (text(&client, "client_id"), text(&client, "client_secret"));
+    let grant = json!({ "client_id": "photos", "subject": SUBJECT });
+    let made = post_json(&format!("{}/admin/grants", server.admin), &bearer, &grant).await;
+    let code = text(&made, "code");
+    let exchange = [("grant_type", "authorization_code"), ("code", code.as_str())];
+    let tokens = post_form(&url, &basic, &exchange).await.unwrap();
+    let refresh = text(&tokens, "refresh_token");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    let again = post_form(&url, &basic, &form).await.unwrap();
+    let audit = format!("{}/audit/valid?subject={SUBJECT}", server.admin);
+    let asked = reqwest::Client::new().get(audit).bearer_auth(&bearer).send().await.unwrap();
+    assert!(asked.status().is_success());
+    server.stop();
+    let log = std::fs::read_to_string(&lines).unwrap();
+    assert!(log.contains("stopped cleanly"), "the log was not captured: {log}");
+    let secrets = [
+        SUBJECT.to_owned(),
+        "canary-person".to_owned(),
+        admin.1,
+        basic.1,
+        bearer,
+        code,
+        refresh,
+        text(&tokens, "access_token"),
+        text(&again, "access_token"),
+        text(&again, "refresh_token"),
+    ];
+    for secret in secrets {
+        assert!(!log.contains(&secret), "a log line holds {}...", &secret[..8]);
+    }
+}

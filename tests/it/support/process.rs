@@ -1,0 +1,98 @@
+//! The real binary as a process, and requests to it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_token-ledger");
+
+/// A server of its own.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) public: String,
+    pub(crate) admin: String,
+}
+
+impl Process {
+    pub(crate) fn serve(data: &Path) -> Self {
+        Self::serve_with(data, &[], Stdio::null())
+    }
+
+    pub(crate) fn serve_with(data: &Path, more: &[&str], stderr: Stdio) -> Self {
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(more)
+            .arg("--data")
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = |name: &str| {
+            let word = line.split_whitespace().find_map(|word| word.strip_prefix(name));
+            word.unwrap_or_else(|| panic!("no ready line: {line}")).to_owned()
+        };
+        Self { public: address("public="), admin: address("admin="), child }
+    }
+
+    /// SIGKILL: no handler runs, nothing is flushed.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success(), "the clean stop failed");
+    }
+}
+
+pub(crate) async fn post_form(
+    url: &str,
+    basic: &(String, String),
+    form: &[(&str, &str)],
+) -> Option<Value> {
+    let body: String =
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let sent = reqwest::Client::new()
+        .post(url)
+        .basic_auth(&basic.0, Some(&basic.1))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
+        .send()
+        .await
+        .ok()?;
+    let status = sent.status();
+    let body: Value = sent.json().await.ok()?;
+    assert!(status.is_success() || status.as_u16() == 503, "{status}: {body}");
+    status.is_success().then_some(body)
+}
+
+pub(crate) async fn post_json(url: &str, bearer: &str, body: &Value) -> Value {
+    let sent =
+        reqwest::Client::new().post(url).bearer_auth(bearer).json(body).send().await.unwrap();
+    assert!(sent.status().is_success(), "{}: {}", sent.status(), sent.text().await.unwrap());
+    sent.json().await.unwrap()
+}
+
+pub(crate) fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
+}
+
+/// Makes a ledger in `data`; answers the administrator's credentials.
+pub(crate) fn init(data: &Path) -> (String, String) {
+    let made = Command::new(BINARY)
+        .args(["init", "--json", "--issuer", "http://127.0.0.1:8080", "--data"])
+        .arg(data)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    (text(&made["admin"], "client_id"), text(&made["admin"], "client_secret"))
+}
