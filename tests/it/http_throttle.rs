@@ -18,7 +18,7 @@ async fn until_throttled(server: &Server, wire: &Wire, path: &str, id: &str) -> 
         if answer.status == 429 {
             return (guesses, answer);
         }
-        answer.is_error(401, "invalid_client");
+        answer.fails_with(401, "invalid_client");
     }
     panic!("1000 guesses were answered");
 }
@@ -34,9 +34,9 @@ async fn w13_after_too_many_failures_a_client_waits_at_that_address_even_with_th
         let wire = Wire::new(host, "guesser/1");
         let (guesses, answer) = until_throttled(&server, &wire, path, "photos").await;
         assert_eq!((guesses, answer.header("retry-after")), (10, "6"));
-        answer.is_error(429, "temporarily_unavailable");
+        answer.fails_with(429, "temporarily_unavailable");
         let right = guess(&server, &wire, path, "photos", secret(&server.photos)).await;
-        right.is_error(429, "temporarily_unavailable");
+        right.fails_with(429, "temporarily_unavailable");
         // Another client at the same address is not concerned yet.
         let other = guess(&server, &wire, "/t/oauth/introspect", "api", secret(&server.api)).await;
         other.is(200);
@@ -74,11 +74,11 @@ async fn w13_an_address_that_tries_many_names_waits_for_all_of_them() {
     let wire = Wire::new("127.0.1.1", "guesser/1");
     for name in 0..20 {
         let answer = guess(&server, &wire, ENDPOINTS[0], &format!("name-{name}"), "x").await;
-        answer.is_error(401, "invalid_client");
+        answer.fails_with(401, "invalid_client");
     }
     let answer = guess(&server, &wire, ENDPOINTS[0], "photos", secret(&server.photos)).await;
     assert_eq!(answer.header("retry-after"), "3");
-    answer.is_error(429, "temporarily_unavailable");
+    answer.fails_with(429, "temporarily_unavailable");
     // The log holds nothing of attempts that were not looked at.
     server.introspect(&server.api, "x").await.is(200);
 }
@@ -89,11 +89,11 @@ async fn w13_guessed_bearer_tokens_are_throttled_at_the_administration_and_only_
     let wire = Wire::new("127.0.1.1", "guesser/1");
     let list = |token: &str| Call::new("GET", server.admin("/admin/clients")).bearer(token);
     for _ in 0..20 {
-        wire.send(list("guessed")).await.is_error(401, "invalid_token");
+        wire.send(list("guessed")).await.fails_with(401, "invalid_token");
     }
     let answer = wire.send(list(&server.admin_token)).await;
     assert_eq!(answer.header("retry-after"), "3");
-    answer.is_error(429, "temporarily_unavailable");
+    answer.fails_with(429, "temporarily_unavailable");
     wire.send(server.ask("/oauth/introspect", &server.api, &[("token", "x")])).await.is(200);
     server.administer("GET", "/admin/clients", None).await.is(200);
     server.clock.advance_s(3);

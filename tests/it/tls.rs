@@ -275,13 +275,13 @@ async fn w13_behind_a_proxy_those_who_guess_are_told_apart_and_cannot_hide() {
     for n in 0..10 {
         // What the caller sent comes first; the proxy appends what it saw.
         let sent = guess("wrong").header("x-forwarded-for", format!("203.0.113.{n}, 192.0.2.1"));
-        proxy.send(sent).await.is_error(401, "invalid_client");
+        proxy.send(sent).await.fails_with(401, "invalid_client");
         let sent = guess("wrong").header("x-forwarded-for", format!("203.0.113.{n}"));
-        other.send(sent).await.is_error(401, "invalid_client");
+        other.send(sent).await.fails_with(401, "invalid_client");
     }
     let right = guess(server.api.secret.as_deref().unwrap());
     let from = |address: &str| right.clone().header("x-forwarded-for", address);
-    proxy.send(from("192.0.2.1")).await.is_error(429, "temporarily_unavailable");
+    proxy.send(from("192.0.2.1")).await.fails_with(429, "temporarily_unavailable");
     proxy.send(from("192.0.2.2")).await.is(200);
-    other.send(from("192.0.2.2")).await.is_error(429, "temporarily_unavailable");
+    other.send(from("192.0.2.2")).await.fails_with(429, "temporarily_unavailable");
 }

@@ -13,9 +13,12 @@ use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::record::Actor;
 use token_ledger::domain::state::State;
 use token_ledger::edge::keyring::Keyring;
+use token_ledger::edge::throttle::{Throttle, ThrottleLimits};
 use token_ledger::edge::{Edge, EdgeLimits};
 use token_ledger::entropy::{Entropy, OsEntropy, bytes};
 use token_ledger::http::app::App;
+use token_ledger::http::cors::Origins;
+use token_ledger::http::forwarded::{ForwardedHeader, Proxies};
 use token_ledger::http::server::{ServerLimits, listen};
 use token_ledger::ledger::handle::{Ledger, Limits};
 use token_ledger::ledger::vault::Vault;
@@ -25,6 +28,7 @@ use token_ledger::log::block::Block;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::store::{Store, StoreError};
 use token_ledger::types::id::{RequestId, Seq};
+use token_ledger::types::network::TrustedProxies;
 use zeroize::Zeroizing;
 
 use crate::support::wire::{Answer, Call, Wire};
@@ -103,7 +107,17 @@ impl Frail {
         };
         let ledger = Ledger::start(store, state, clock, limits).unwrap();
         let edge = edge(ledger.clone(), keys);
-        let app = App { edge, database: None, body_bytes_max: 16_384, body_timeout_ms: 5000 };
+        let app = App {
+            edge,
+            database: None,
+            proxies: Proxies {
+                trusted: TrustedProxies::default(),
+                header: ForwardedHeader::XForwardedFor,
+            },
+            origins: Origins::default(),
+            body_bytes_max: 16_384,
+            body_timeout_ms: 5000,
+        };
         let limits = ServerLimits {
             workers: 1,
             connections_max: 100,
@@ -113,7 +127,7 @@ impl Frail {
             shutdown_timeout_s: 1,
         };
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let listening = listen(&Data::new(app), bind(), bind(), limits).unwrap();
+        let listening = listen(&Data::new(app), [bind(), bind()], [None, None], limits).unwrap();
         let public = listening.public;
         actix_web::rt::spawn(listening.serve());
         Self { gate, ledger, wire: Wire::new("127.0.0.1", "frail/1"), public }
@@ -178,6 +192,10 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         keys_file: None,
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(1),
+        throttle: Throttle::new(
+            ThrottleLimits { per_address_minute_max: 20, per_client_minute_max: 10, keys_max: 16 },
+            Arc::new(SystemClock),
+        ),
         limits: EdgeLimits {
             code_lifetime_s: 60,
             page_grants_max: 10,
