@@ -23,6 +23,7 @@ use crate::edge::throttle::{Throttle, ThrottleLimits};
 use crate::edge::{Edge, EdgeLimits};
 use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
+use crate::http::cors::Origins;
 use crate::http::forwarded::{ForwardedHeader, Proxies};
 use crate::http::server::{Listening, ServerLimits, listen};
 use crate::http::tls::{Certificate, TlsError, TlsFiles};
@@ -211,6 +212,7 @@ async fn serve(
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
         proxies: proxies(config),
+        origins: Origins::default(),
         body_bytes_max: config.body_bytes_max,
         body_timeout_ms: config.client_request_timeout_ms,
     });

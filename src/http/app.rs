@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::edge::Edge;
+use crate::http::cors::Origins;
 use crate::http::forwarded::Proxies;
 use crate::log::sled::SledDatabase;
 
@@ -14,6 +15,8 @@ pub struct App {
     pub database: Option<Arc<SledDatabase>>,
     /// Who is believed about where a request came from.
     pub proxies: Proxies,
+    /// Which pages may read answers.
+    pub origins: Origins,
     /// The longest request body, in bytes.
     pub body_bytes_max: usize,
     /// How long a body may take to arrive, in milliseconds.

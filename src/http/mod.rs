@@ -12,3 +12,4 @@ pub mod health;
 pub mod server;
 pub mod tls;
 pub mod forwarded;
+pub mod cors;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::edge::introspect::Active;
 use crate::edge::token::Tokens;
 use crate::http::app::App;
+use crate::http::cors::shared_route;
 use crate::http::request::{Unread, authenticated, caller};
 use crate::http::respond::{answer, json as json_answer, json_bytes, uncached};
 use crate::http::server::route;
@@ -23,12 +24,18 @@ const JWKS_MAX_AGE_S: &str = "public, max-age=300";
 /// Puts the public addresses in place, under the issuer's path.
 pub fn configure(config: &mut ServiceConfig, issuer_path: &str, well_known: &str) {
     let under = |path: &str| format!("{}{path}", issuer_path.trim_end_matches('/'));
-    route(config, &under(Metadata::TOKEN_PATH), "POST", actix_web::web::post().to(token));
-    route(config, &under(Metadata::REVOCATION_PATH), "POST", actix_web::web::post().to(revoke));
+    shared_route(config, &under(Metadata::TOKEN_PATH), "POST", actix_web::web::post().to(token));
+    shared_route(
+        config,
+        &under(Metadata::REVOCATION_PATH),
+        "POST",
+        actix_web::web::post().to(revoke),
+    );
+    // Of resource servers only, which are no pages in a browser.
     let introspection = actix_web::web::post().to(introspect);
     route(config, &under(Metadata::INTROSPECTION_PATH), "POST", introspection);
-    route(config, &under(Metadata::JWKS_PATH), "GET", actix_web::web::get().to(jwks));
-    route(config, well_known, "GET", actix_web::web::get().to(metadata));
+    shared_route(config, &under(Metadata::JWKS_PATH), "GET", actix_web::web::get().to(jwks));
+    shared_route(config, well_known, "GET", actix_web::web::get().to(metadata));
 }
 
 async fn token(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {

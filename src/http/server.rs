@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{self, Data, PathConfig, ServiceConfig};
-use actix_web::{App as ActixApp, HttpRequest, HttpServer, Route};
+use actix_web::{App as ActixApp, HttpRequest, HttpServer, Resource, Route};
 use rustls::ServerConfig;
 
 use crate::http::app::App;
@@ -43,12 +43,17 @@ pub fn route(config: &mut ServiceConfig, path: &str, allowed: &'static str, rout
 
 /// One address with several methods; any other is answered 405 with `allowed`.
 pub fn routes(config: &mut ServiceConfig, path: &str, allowed: &'static str, routes: Vec<Route>) {
+    config.service(resource(path, allowed, routes));
+}
+
+/// The same before it is put in place.
+pub fn resource(path: &str, allowed: &'static str, routes: Vec<Route>) -> Resource {
     let mut resource = web::resource(path);
     for route in routes {
         resource = resource.route(route);
     }
     let other = web::to(move |request: HttpRequest| method_not_allowed(request, allowed));
-    config.service(resource.default_service(other));
+    resource.default_service(other)
 }
 
 /// The bounds of the listeners.

@@ -27,6 +27,7 @@ mod http_throttle;
 mod tls;
 mod http_assertions;
 mod http_client_keys;
+mod http_cors;
 mod http_codes;
 mod http_refresh;
 mod http_revoke;

@@ -20,6 +20,7 @@ use token_ledger::edge::throttle::{Throttle, ThrottleLimits};
 use token_ledger::edge::{Edge, EdgeLimits};
 use token_ledger::entropy::{Entropy, OsEntropy, bytes};
 use token_ledger::http::app::App;
+use token_ledger::http::cors::Origins;
 use token_ledger::http::forwarded::{ForwardedHeader, Proxies};
 use token_ledger::http::server::{ServerLimits, listen};
 use token_ledger::ledger::handle::{Ledger, Limits};
@@ -113,6 +114,7 @@ impl Frail {
             edge,
             database: None,
             proxies: Proxies { trusted: "".parse().unwrap(), header },
+            origins: Origins::default(),
             body_bytes_max: 16_384,
             body_timeout_ms: 5000,
         };
