@@ -28,6 +28,9 @@ use crate::oauth::issuer::Issuer;
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
 
+/// How often the signing keys are looked after at least, in seconds.
+const KEY_LOOK_S_MAX: u64 = 60;
+
 /// Why the service does not run, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -80,7 +83,7 @@ pub struct Running {
     database: Arc<SledDatabase>,
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
-    rewriting: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// Binds `address`.
@@ -170,6 +173,8 @@ async fn serve(
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     note(&edge, Command::OpenLedger { version, clean }).await?;
+    // What fell due while nothing ran, before the first token is signed.
+    keep_keys(&edge).await;
     let app = Data::new(App {
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
@@ -182,7 +187,9 @@ async fn serve(
     let serving = actix_web::rt::spawn(listening.serve());
     let every_s = u64::from(config.vault_rewrite_s_max);
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
-    Ok(Running { public, admin, edge, directory, database, handles, serving, rewriting })
+    let rotating = actix_web::rt::spawn(keep_keys_in_time(Arc::clone(&edge)));
+    let tasks = [rewriting, rotating];
+    Ok(Running { public, admin, edge, directory, database, handles, serving, tasks })
 }
 
 /// Stops the writer once it has answered what waits.
@@ -201,6 +208,8 @@ fn edge_limits(config: &Config) -> EdgeLimits {
         page_records_max: config.page_records_max,
         trail_records_max: config.trail_records_max,
         scan_wait_ms: config.submit_timeout_ms,
+        key_published_before_use_s: u64::from(config.key_published_before_use_s),
+        key_rotation_s: u64::from(config.key_rotation_s),
     }
 }
 
@@ -244,6 +253,25 @@ async fn rewrite_in_time(vault: Arc<Vault>, within_s: u64) {
     }
 }
 
+/// The signing keys change in time. The change itself needs no help: it is told by the time.
+async fn keep_keys_in_time(edge: Arc<Edge>) {
+    let every_s = (edge.limits.key_published_before_use_s / 4).clamp(1, KEY_LOOK_S_MAX);
+    let mut turns = tokio::time::interval(Duration::from_secs(every_s));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first one is due at once, and was done at the start.
+    turns.tick().await;
+    loop {
+        turns.tick().await;
+        keep_keys(&edge).await;
+    }
+}
+
+async fn keep_keys(edge: &Edge) {
+    if let Err(error) = edge.keep_keys().await {
+        tracing::error!(%error, "the signing keys could not be looked after; trying again later");
+    }
+}
+
 impl Running {
     /// The running ledger.
     pub fn ledger(&self) -> &Ledger {
@@ -260,8 +288,8 @@ impl Running {
     /// # Errors
     /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { edge, directory, database, handles, serving, rewriting, .. } = self;
-        rewriting.abort();
+        let Self { edge, directory, database, handles, serving, tasks, .. } = self;
+        tasks.iter().for_each(JoinHandle::abort);
         let failed = edge.ledger.has_stopped();
         let [public, admin] = handles;
         // After a failure there is nothing to wait for: every waiter was told.

@@ -189,7 +189,7 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
             keys::list(&mut Session::open(console, &args.options)?).await
         }
         Command::Keys(KeysCommand::Rotate(args)) => {
-            keys::rotate(&mut Session::open(console, &args.options)?).await
+            keys::rotate(&mut Session::open(console, &args.options)?, args).await
         }
         Command::Init(_)
         | Command::Serve(_)

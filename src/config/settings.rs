@@ -154,6 +154,12 @@ settings! {
             "Grants and clients whose refusals are counted together instead of one by one.";
         vault_rewrite_s_max: u32 = 3600, 1..=604800,
             "How long after an erasure the subject's key may still stand in a file of the vault.";
+        key_published_before_use_s: u32 = 600, 60..=86400,
+            "How long a signing key is published before it signs; a fetched key set may be kept for \
+             half of it, and for 300 s at most.";
+        key_rotation_s: u32 = 7776000, 0..=315360000,
+            "How old a signing key is when the next one is made, at least 86400; 0 leaves it to \
+             `keys rotate`.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
             "From which step back of the system's clock on a warning is logged.";
     }

@@ -30,10 +30,21 @@ const ED25519_PKCS8: [u8; 16] =
 
 /// The signature algorithms that access tokens are signed with (RFC 7518 section 3.1, RFC 8037).
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+    Debug,
+    Default,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum SigningAlgorithm {
     /// Ed25519. The fastest here by far, and the default.
+    #[default]
     EdDSA,
     /// ECDSA on P-256 with SHA-256.
     ES256,
@@ -43,6 +54,9 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
+    /// Every algorithm that is served; `none` is not one of them.
+    pub const ALL: [Self; 3] = [Self::EdDSA, Self::ES256, Self::RS256];
+
     /// The name in the `alg` of a JWS header or a JWK.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -288,9 +302,6 @@ mod tests {
     use super::*;
     use crate::entropy::SeededEntropy;
 
-    const ALL: [SigningAlgorithm; 3] =
-        [SigningAlgorithm::EdDSA, SigningAlgorithm::ES256, SigningAlgorithm::RS256];
-
     fn thumbprint_of(json: &str) -> Option<String> {
         let jwk: Jwk = serde_json::from_str(json).expect("a JWK");
         thumbprint(&jwk).map(|kid| kid.to_string())
@@ -325,7 +336,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_generates_and_parses_back() {
-        for algorithm in ALL {
+        for algorithm in SigningAlgorithm::ALL {
             let key = SigningKey::generate(algorithm, &SeededEntropy::new(1)).expect("a key");
             let again = SigningKey::from_pkcs8(algorithm, key.pkcs8()).expect("its own PKCS#8");
             assert_eq!(key.kid(), again.kid());
@@ -333,7 +344,7 @@ mod tests {
             for private in ["\"d\"", "\"p\"", "\"k\""] {
                 assert!(!json.contains(private), "{json}");
             }
-            for other in ALL.into_iter().filter(|other| *other != algorithm) {
+            for other in SigningAlgorithm::ALL.into_iter().filter(|other| *other != algorithm) {
                 let refused = SigningKey::from_pkcs8(other, key.pkcs8()).err();
                 assert_eq!(refused, Some(SigningKeyRefused::NotPkcs8(other)));
             }

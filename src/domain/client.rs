@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::signing::SigningAlgorithm;
 use crate::domain::client::redirect_uri::RedirectUri;
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
@@ -105,7 +106,8 @@ pub enum Rotation {
     Never,
 }
 
-/// All that is registered about a client. Every member is written, so a record explains itself.
+/// All that is registered about a client. Every member is written, so a record explains itself;
+/// only members that came later are left out where they say what was so before them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
     /// The name that people see: 1 to [`CLIENT_NAME_CHARS_MAX`] characters.
@@ -136,6 +138,9 @@ pub struct ClientMetadata {
     pub grace_retries_max: u32,
     /// How many generations in a row may be retried from elsewhere; 0 does not count them.
     pub shadow_generations_max: u32,
+    /// What its JWT access tokens are signed with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub access_token_signing_alg: SigningAlgorithm,
 }
 
 impl Default for ClientMetadata {
@@ -157,6 +162,7 @@ impl Default for ClientMetadata {
             grace_s: 30,
             grace_retries_max: 8,
             shadow_generations_max: 3,
+            access_token_signing_alg: SigningAlgorithm::EdDSA,
         }
     }
 }
@@ -234,6 +240,10 @@ impl ClientMetadata {
     }
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn require(holds: bool, member: &'static str, what: &'static str) -> Result<(), MetadataFault> {
     if holds { Ok(()) } else { Err(MetadataFault { member, what }) }
 }
@@ -269,6 +279,21 @@ mod tests {
             serde_json::from_str::<ClientMetadata>(&text).unwrap(),
             ClientMetadata::default()
         );
+    }
+
+    #[test]
+    fn what_was_written_before_there_was_a_choice_is_signed_as_it_was() {
+        let text = serde_json::to_string(&ClientMetadata::default()).unwrap();
+        assert!(!text.contains("signing_alg"), "{text}");
+        let chosen = ClientMetadata {
+            access_token_signing_alg: SigningAlgorithm::ES256,
+            ..ClientMetadata::default()
+        };
+        let text = serde_json::to_string(&chosen).unwrap();
+        assert!(text.ends_with(r#","access_token_signing_alg":"ES256"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<ClientMetadata>(&text).unwrap(), chosen);
+        let none = text.replace("ES256", "none");
+        assert!(serde_json::from_str::<ClientMetadata>(&none).is_err());
     }
 
     #[test]

@@ -14,5 +14,6 @@ pub mod record;
 pub mod state;
 pub mod tokens;
 pub mod lookup;
+pub mod keys;
 pub mod view;
 mod table;

@@ -17,8 +17,8 @@ use crate::oauth::response::{
 };
 use crate::oauth::token_request::{TokenRequest, token_parameter};
 
-/// For how many seconds the key set may be kept.
-const JWKS_MAX_AGE_S: &str = "public, max-age=300";
+/// For how many seconds the metadata may be kept.
+const METADATA_MAX_AGE: &str = "public, max-age=300";
 
 /// Puts the public addresses in place, under the issuer's path.
 pub fn configure(config: &mut ServiceConfig, issuer_path: &str, well_known: &str) {
@@ -105,7 +105,7 @@ async fn jwks(app: Data<App>) -> HttpResponse {
     match serde_json::to_vec(&json!({ "keys": keys })) {
         Ok(body) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/jwk-set+json"))
-            .insert_header((CACHE_CONTROL, JWKS_MAX_AGE_S))
+            .insert_header((CACHE_CONTROL, format!("public, max-age={}", app.edge.key_set_age_s())))
             .body(body),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }
@@ -118,7 +118,7 @@ async fn metadata(app: Data<App>) -> HttpResponse {
             body.map_err(|_| Unread::Fault(crate::edge::fault::Fault::Broken("metadata")))?;
         Ok(HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/json"))
-            .insert_header((CACHE_CONTROL, JWKS_MAX_AGE_S))
+            .insert_header((CACHE_CONTROL, METADATA_MAX_AGE))
             .body(body))
     })
     .await

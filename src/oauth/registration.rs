@@ -34,6 +34,7 @@ pub struct RawRegistration {
     grace_s: Sent,
     grace_retries_max: Sent,
     shadow_generations_max: Sent,
+    access_token_signing_alg: Sent,
 }
 
 /// A change as sent: the same members, of which those that are absent stay as they are.
@@ -87,7 +88,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ErrorResponse> {
             "the body must be a JSON object of these members, each at most once: client_id, \
              client_name, grant_types, redirect_uris, scope, token_endpoint_auth_method, \
              resources, access_token_format, access_token_lifetime_s, refresh_idle_s, \
-             refresh_absolute_s, rotation, grace_s, grace_retries_max, shadow_generations_max",
+             refresh_absolute_s, rotation, grace_s, grace_retries_max, shadow_generations_max, \
+             access_token_signing_alg",
         )
     })
 }
@@ -156,6 +158,8 @@ fn amend(
     set(&mut to.grace_retries_max, raw.grace_retries_max, "grace_retries_max", COUNT)?;
     let member = "shadow_generations_max";
     set(&mut to.shadow_generations_max, raw.shadow_generations_max, member, COUNT)?;
+    let (member, what) = ("access_token_signing_alg", "must be EdDSA, ES256 or RS256");
+    set(&mut to.access_token_signing_alg, raw.access_token_signing_alg, member, what)?;
     to.check(may_administer)?;
     check_size(&to)?;
     Ok(to)

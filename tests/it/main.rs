@@ -26,4 +26,5 @@ mod http_codes;
 mod http_refresh;
 mod http_revoke;
 mod http_introspect;
+mod http_keys;
 mod vectors;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::crypto::signing::SigningAlgorithm;
 use crate::domain::client::{AccessTokenFormat, AuthMethod, GrantType, Rotation};
 
 fn raw(value: &Value) -> RawRegistration {
@@ -37,6 +38,7 @@ fn every_member_is_taken_over() {
         "resources": ["https://api.example"], "access_token_format": "opaque",
         "access_token_lifetime_s": 600, "refresh_idle_s": null, "refresh_absolute_s": 86_400,
         "rotation": "always", "grace_s": 5, "grace_retries_max": 2, "shadow_generations_max": 0,
+        "access_token_signing_alg": "ES256",
     });
     let (client_id, metadata) = register(raw(&body), false).unwrap();
     assert_eq!(client_id, "photos".parse().ok());
@@ -55,6 +57,7 @@ fn every_member_is_taken_over() {
         grace_s: 5,
         grace_retries_max: 2,
         shadow_generations_max: 0,
+        access_token_signing_alg: SigningAlgorithm::ES256,
     };
     assert_eq!(metadata, expected);
 }
@@ -81,6 +84,9 @@ fn a_value_of_another_kind_is_a_fault_of_its_member() {
         ("grace_s", json!(3601)),
         ("grace_retries_max", json!(4_294_967_296_u64)),
         ("shadow_generations_max", json!([])),
+        ("access_token_signing_alg", json!("none")),
+        ("access_token_signing_alg", json!("HS256")),
+        ("access_token_signing_alg", json!(null)),
     ] {
         assert_eq!(fault_of(&json!({ member: value })), Some(member), "{member} {value}");
     }

@@ -1,5 +1,6 @@
 //! One record, or a few, of every event, of values that never change.
 
+use token_ledger::crypto::signing::SigningAlgorithm;
 use token_ledger::domain::client::{AccessTokenFormat, ClientMetadata};
 use token_ledger::domain::event::{
     AccessTokenIssued, AccessTokenRevoked, AuditRead, BlacklistAdded, BlacklistLifted, Cause,
@@ -100,11 +101,16 @@ fn of_clients() -> Vec<Event> {
         refresh_absolute_s: Some(31_536_000),
         ..ClientMetadata::default()
     };
+    let signed = ClientMetadata {
+        access_token_signing_alg: SigningAlgorithm::RS256,
+        ..ClientMetadata::default()
+    };
     let (reason, method) = (text("why \u{7}"), text("client_secret_basic"));
     vec![
         ClientRegistered { metadata: Box::new(full.clone()), secret: Some(digest("s1")) }.into(),
         ClientRegistered { metadata: Box::default(), secret: None }.into(),
         ClientUpdated { metadata: Box::new(full) }.into(),
+        ClientUpdated { metadata: Box::new(signed) }.into(),
         ClientSecretRotated { secret: digest("s2"), previous_expires_at: LATER }.into(),
         ClientDisabled { reason: reason.clone() }.into(),
         ClientEnabled { reason }.into(),
