@@ -185,6 +185,10 @@ struct MetadataArgs {
     #[arg(long, value_name = "ALG", value_parser = PossibleValuesParser::new(
         ["EdDSA", "ES256", "RS256"]))]
     access_token_signing_alg: Option<String>,
+    /// What signed answers to its introspections are signed with (RFC 9701)
+    #[arg(long, value_name = "ALG", value_parser = PossibleValuesParser::new(
+        ["EdDSA", "ES256", "RS256"]))]
+    introspection_signed_response_alg: Option<String>,
 }
 
 /// A span in seconds, or for ever.
@@ -230,6 +234,10 @@ impl MetadataArgs {
             ("grace_retries_max", self.grace_retries_max.map(|n| json!(n))),
             ("shadow_generations_max", self.shadow_generations_max.map(|n| json!(n))),
             ("access_token_signing_alg", self.access_token_signing_alg.as_ref().map(|a| json!(a))),
+            (
+                "introspection_signed_response_alg",
+                self.introspection_signed_response_alg.as_ref().map(|a| json!(a)),
+            ),
         ];
         let given = given.into_iter();
         members.extend(given.filter_map(|(name, value)| Some((name.to_owned(), value?))));

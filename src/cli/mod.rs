@@ -114,7 +114,7 @@ profile, which only you can read.
 Next: token-ledger client list")]
     Login(login::LoginArgs),
     /// Register and manage the clients that ask for tokens
-    Client(client::ClientArgs),
+    Client(Box<client::ClientArgs>),
     /// Record, list and revoke what resource owners granted
     Grant(grant::GrantArgs),
     /// Kill tokens at once, whatever they are

@@ -103,7 +103,9 @@ pub struct SigningKey {
     kid: KeyId,
     jwk: Jwk,
     /// The header of every access token it signs, as text.
-    header: String,
+    access_token_header: String,
+    /// The header of every introspection response it signs, as text.
+    introspection_header: String,
     pair: Pair,
     pkcs8: Zeroizing<Vec<u8>>,
 }
@@ -174,8 +176,11 @@ impl SigningKey {
         };
         let kid = thumbprint(&jwk).ok_or(refused)?;
         jwk.common.key_id = Some(kid.as_str().to_owned());
-        let header = access_token_header(algorithm, &kid).ok_or(refused)?;
-        Ok(Self { algorithm, kid, jwk, header, pair, pkcs8: Zeroizing::new(pkcs8.to_vec()) })
+        let access_token_header = header(algorithm, &kid, "at+jwt").ok_or(refused)?;
+        let introspection_header =
+            header(algorithm, &kid, "token-introspection+jwt").ok_or(refused)?;
+        let pkcs8 = Zeroizing::new(pkcs8.to_vec());
+        Ok(Self { algorithm, kid, jwk, access_token_header, introspection_header, pair, pkcs8 })
     }
 
     /// What it signs with.
@@ -198,7 +203,11 @@ impl SigningKey {
     }
 
     pub(super) fn access_token_header(&self) -> &str {
-        &self.header
+        &self.access_token_header
+    }
+
+    pub(super) fn introspection_header(&self) -> &str {
+        &self.introspection_header
     }
 
     /// Appends a dot and the signature over all of `text` so far (RFC 7515 section 7.1).
@@ -233,10 +242,11 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The header of an access token (RFC 9068 section 2.1), in base64url.
-fn access_token_header(algorithm: SigningAlgorithm, kid: &KeyId) -> Option<String> {
+/// The header of a JWT of the type `typ`, in base64url: RFC 9068 section 2.1 for access tokens,
+/// RFC 9701 section 5 for introspection. The types keep one from being taken for the other.
+fn header(algorithm: SigningAlgorithm, kid: &KeyId, typ: &str) -> Option<String> {
     let mut header = Header::new(algorithm.jws());
-    header.typ = Some("at+jwt".to_owned());
+    header.typ = Some(typ.to_owned());
     header.kid = Some(kid.as_str().to_owned());
     serde_json::to_vec(&header).ok().map(|json| base64url::encode(&json))
 }

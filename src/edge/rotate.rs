@@ -147,6 +147,24 @@ impl Edge {
         Ok(())
     }
 
+    /// The key that signs by `alg`, made if there is none yet.
+    ///
+    /// # Errors
+    /// As [`Edge::rotate_signing_key`].
+    pub(super) async fn signer_or_first(
+        &self,
+        alg: SigningAlgorithm,
+    ) -> Result<Arc<SigningKey>, Fault> {
+        if let Ok(signer) = self.signer(alg, self.ledger.now()) {
+            return Ok(signer);
+        }
+        let turn = self.changing.lock().await;
+        if self.signer(alg, self.ledger.now()).is_err() {
+            self.add_key(&turn, alg, BY_ITSELF).await?;
+        }
+        self.signer(alg, self.ledger.now())
+    }
+
     /// Makes the next key of `alg`. It is published now and signs once everybody can have it; with
     /// `at_once` it signs from now on, and the keys before it are retired. What they signed lives
     /// on. Where a next key waits already, that is the answer.

@@ -35,6 +35,7 @@ pub struct RawRegistration {
     grace_retries_max: Sent,
     shadow_generations_max: Sent,
     access_token_signing_alg: Sent,
+    introspection_signed_response_alg: Sent,
 }
 
 /// A change as sent: the same members, of which those that are absent stay as they are.
@@ -89,7 +90,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ErrorResponse> {
              client_name, grant_types, redirect_uris, scope, token_endpoint_auth_method, \
              resources, access_token_format, access_token_lifetime_s, refresh_idle_s, \
              refresh_absolute_s, rotation, grace_s, grace_retries_max, shadow_generations_max, \
-             access_token_signing_alg",
+             access_token_signing_alg, introspection_signed_response_alg",
         )
     })
 }
@@ -160,6 +161,9 @@ fn amend(
     set(&mut to.shadow_generations_max, raw.shadow_generations_max, member, COUNT)?;
     let (member, what) = ("access_token_signing_alg", "must be EdDSA, ES256 or RS256");
     set(&mut to.access_token_signing_alg, raw.access_token_signing_alg, member, what)?;
+    let (member, raw) =
+        ("introspection_signed_response_alg", raw.introspection_signed_response_alg);
+    set(&mut to.introspection_signed_response_alg, raw, member, what)?;
     to.check(may_administer)?;
     check_size(&to)?;
     Ok(to)

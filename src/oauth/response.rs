@@ -3,6 +3,7 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::crypto::signing::SigningAlgorithm;
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::oauth::issuer::Issuer;
 use crate::types::id::ClientId;
@@ -105,6 +106,8 @@ pub struct Metadata {
     revocation_endpoint_auth_methods_supported: [AuthMethod; 3],
     /// Without `none`: who asks about a token has to prove who it is (RFC 7662 section 2.1).
     introspection_endpoint_auth_methods_supported: [AuthMethod; 2],
+    /// RFC 9701 section 7.
+    introspection_signing_alg_values_supported: [SigningAlgorithm; 3],
     code_challenge_methods_supported: [&'static str; 1],
 }
 
@@ -131,6 +134,7 @@ impl Metadata {
             token_endpoint_auth_methods_supported: AuthMethod::ALL,
             revocation_endpoint_auth_methods_supported: AuthMethod::ALL,
             introspection_endpoint_auth_methods_supported: AuthMethod::CONFIDENTIAL,
+            introspection_signing_alg_values_supported: SigningAlgorithm::ALL,
             code_challenge_methods_supported: ["S256"],
         }
     }
@@ -234,17 +238,21 @@ mod tests {
                 ["client_secret_basic", "client_secret_post", "none"],
             "introspection_endpoint_auth_methods_supported":
                 ["client_secret_basic", "client_secret_post"],
+            "introspection_signing_alg_values_supported": ["EdDSA", "ES256", "RS256"],
             "code_challenge_methods_supported": ["S256"],
         });
         assert_eq!(serde_json::to_value(Metadata::of(&issuer())).unwrap(), expected);
     }
 
     #[test]
-    fn d3_d5_no_array_is_empty_and_no_algorithm_is_promised() {
+    fn d3_d5_no_array_is_empty_and_no_algorithm_is_none() {
         let value = serde_json::to_value(Metadata::of(&issuer())).unwrap();
         for (name, value) in value.as_object().unwrap() {
             assert!(value.as_array().is_none_or(|array| !array.is_empty()), "{name}");
-            assert!(!name.ends_with("signing_alg_values_supported"), "{name}");
+            let is_none = |value: &Value| value.as_str() == Some("none");
+            let algorithms = name.ends_with("signing_alg_values_supported");
+            let none = value.as_array().is_some_and(|array| array.iter().any(is_none));
+            assert!(!(algorithms && none), "{name}");
         }
     }
 }

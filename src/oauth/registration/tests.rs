@@ -39,6 +39,7 @@ fn every_member_is_taken_over() {
         "access_token_lifetime_s": 600, "refresh_idle_s": null, "refresh_absolute_s": 86_400,
         "rotation": "always", "grace_s": 5, "grace_retries_max": 2, "shadow_generations_max": 0,
         "access_token_signing_alg": "ES256",
+        "introspection_signed_response_alg": "EdDSA",
     });
     let (client_id, metadata) = register(raw(&body), false).unwrap();
     assert_eq!(client_id, "photos".parse().ok());
@@ -58,6 +59,7 @@ fn every_member_is_taken_over() {
         grace_retries_max: 2,
         shadow_generations_max: 0,
         access_token_signing_alg: SigningAlgorithm::ES256,
+        introspection_signed_response_alg: SigningAlgorithm::EdDSA,
     };
     assert_eq!(metadata, expected);
 }
@@ -87,6 +89,8 @@ fn a_value_of_another_kind_is_a_fault_of_its_member() {
         ("access_token_signing_alg", json!("none")),
         ("access_token_signing_alg", json!("HS256")),
         ("access_token_signing_alg", json!(null)),
+        ("introspection_signed_response_alg", json!("none")),
+        ("introspection_signed_response_alg", json!(null)),
     ] {
         assert_eq!(fault_of(&json!({ member: value })), Some(member), "{member} {value}");
     }

@@ -105,12 +105,17 @@ fn of_clients() -> Vec<Event> {
         access_token_signing_alg: SigningAlgorithm::RS256,
         ..ClientMetadata::default()
     };
+    let asking = ClientMetadata {
+        introspection_signed_response_alg: SigningAlgorithm::EdDSA,
+        ..ClientMetadata::default()
+    };
     let (reason, method) = (text("why \u{7}"), text("client_secret_basic"));
     vec![
         ClientRegistered { metadata: Box::new(full.clone()), secret: Some(digest("s1")) }.into(),
         ClientRegistered { metadata: Box::default(), secret: None }.into(),
         ClientUpdated { metadata: Box::new(full) }.into(),
         ClientUpdated { metadata: Box::new(signed) }.into(),
+        ClientUpdated { metadata: Box::new(asking) }.into(),
         ClientSecretRotated { secret: digest("s2"), previous_expires_at: LATER }.into(),
         ClientDisabled { reason: reason.clone() }.into(),
         ClientEnabled { reason }.into(),
