@@ -1,5 +1,7 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
+mod limits;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,20 +14,17 @@ use rustls::ServerConfig;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
-use crate::config::value::{AssertionAudience, FilePath, ProxyHeader};
-use crate::crypto::assertion::AudienceRule;
+use crate::config::value::FilePath;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
-use crate::edge::assertion::AssertionLimits;
-use crate::edge::client_keys::{ClientKeyLimits, ClientKeys};
+use crate::edge::Edge;
+use crate::edge::client_keys::ClientKeys;
 use crate::edge::keyring::Keyring;
-use crate::edge::throttle::{Throttle, ThrottleLimits};
-use crate::edge::{Edge, EdgeLimits};
+use crate::edge::throttle::Throttle;
 use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
 use crate::http::cors::Origins;
-use crate::http::forwarded::{ForwardedHeader, Proxies};
-use crate::http::server::{Listening, ServerLimits, listen};
+use crate::http::server::{Listening, listen};
 use crate::http::tls::{Certificate, TlsError, TlsFiles};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
@@ -34,8 +33,14 @@ use crate::ledger::vault::Vault;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
+use crate::run::limits::{
+    assertion_limits, client_key_limits, edge_limits, proxies, server_limits, throttle_limits,
+};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
+
+/// How often the signing keys are looked after at least, in seconds.
+const KEY_LOOK_S_MAX: u64 = 60;
 
 /// Why the service does not run, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +114,7 @@ pub struct Running {
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
-    rewriting: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// Binds `address`.
@@ -208,6 +213,8 @@ async fn serve(
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     note(&edge, Command::OpenLedger { version, clean }).await?;
+    // What fell due while nothing ran, before the first token is signed.
+    keep_keys(&edge).await;
     let app = Data::new(App {
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
@@ -224,6 +231,7 @@ async fn serve(
     let serving = actix_web::rt::spawn(listening.serve());
     let every_s = u64::from(config.vault_rewrite_s_max);
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
+    let rotating = actix_web::rt::spawn(keep_keys_in_time(Arc::clone(&edge)));
     Ok(Running {
         public,
         admin,
@@ -233,7 +241,7 @@ async fn serve(
         certificates,
         handles,
         serving,
-        rewriting,
+        tasks: [rewriting, rotating],
     })
 }
 
@@ -270,71 +278,12 @@ fn tls_of(certificate: &Option<Arc<Certificate>>) -> Result<Option<ServerConfig>
     certificate.as_ref().map(Certificate::server_config).transpose()
 }
 
-fn proxies(config: &Config) -> Proxies {
-    let header = match config.proxy_header {
-        ProxyHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
-        ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
-    };
-    Proxies { trusted: config.behind_proxy.clone(), header }
-}
-
 /// Stops the writer once it has answered what waits.
 async fn close(ledger: &Ledger) -> Result<(), RunError> {
     let ledger = ledger.clone();
     match tokio::task::spawn_blocking(move || ledger.stop()).await {
         Ok(stopped) => Ok(stopped?),
         Err(_) => Err(RunError::Ended),
-    }
-}
-
-fn edge_limits(config: &Config) -> EdgeLimits {
-    EdgeLimits {
-        code_lifetime_s: u64::from(config.code_lifetime_s),
-        page_grants_max: config.page_grants_max,
-        page_records_max: config.page_records_max,
-        trail_records_max: config.trail_records_max,
-        scan_wait_ms: config.submit_timeout_ms,
-    }
-}
-
-fn throttle_limits(config: &Config) -> ThrottleLimits {
-    ThrottleLimits {
-        per_address_minute_max: config.auth_failures_per_minute_max,
-        per_client_minute_max: config.client_auth_failures_per_minute_max,
-        keys_max: config.throttle_keys_max,
-    }
-}
-
-fn assertion_limits(config: &Config) -> AssertionLimits {
-    AssertionLimits {
-        audience: match config.assertion_audience {
-            AssertionAudience::Rfc7523 => AudienceRule::Rfc7523,
-            AssertionAudience::Issuer => AudienceRule::Issuer,
-        },
-        lifetime_s_max: u64::from(config.assertion_lifetime_s_max),
-        leeway_s: u64::from(config.assertion_leeway_s),
-        kept_max: config.assertions_kept_max,
-    }
-}
-
-fn client_key_limits(config: &Config) -> ClientKeyLimits {
-    ClientKeyLimits {
-        max_age_s: u64::from(config.client_jwks_max_age_s),
-        refetch_min_s: u64::from(config.client_jwks_refetch_min_s),
-        timeout_ms: config.client_jwks_timeout_ms,
-        clients_max: config.client_jwks_clients_max,
-    }
-}
-
-fn server_limits(config: &Config) -> ServerLimits {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    ServerLimits {
-        workers: if config.workers == 0 { cores } else { config.workers },
-        connections_max: config.connections_max,
-        backlog_connections_max: config.backlog_connections_max,
-        client_request_timeout_ms: config.client_request_timeout_ms,
-        keep_alive_s: u64::from(config.keep_alive_s),
-        shutdown_timeout_s: u64::from(config.shutdown_timeout_s),
     }
 }
 
@@ -363,6 +312,25 @@ async fn rewrite_in_time(vault: Arc<Vault>, within_s: u64) {
             }
             Err(_) => tracing::error!("the rewriting of the vault ended early; trying again later"),
         }
+    }
+}
+
+/// The signing keys change in time. The change itself needs no help: it is told by the time.
+async fn keep_keys_in_time(edge: Arc<Edge>) {
+    let every_s = (edge.limits.key_published_before_use_s / 4).clamp(1, KEY_LOOK_S_MAX);
+    let mut turns = tokio::time::interval(Duration::from_secs(every_s));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first one is due at once, and was done at the start.
+    turns.tick().await;
+    loop {
+        turns.tick().await;
+        keep_keys(&edge).await;
+    }
+}
+
+async fn keep_keys(edge: &Edge) {
+    if let Err(error) = edge.keep_keys().await {
+        tracing::error!(%error, "the signing keys could not be looked after; trying again later");
     }
 }
 
@@ -405,8 +373,8 @@ impl Running {
     /// # Errors
     /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { edge, directory, database, handles, serving, rewriting, .. } = self;
-        rewriting.abort();
+        let Self { edge, directory, database, handles, serving, tasks, .. } = self;
+        tasks.iter().for_each(JoinHandle::abort);
         let failed = edge.ledger.has_stopped();
         let [public, admin] = handles;
         // After a failure there is nothing to wait for: every waiter was told.

@@ -191,6 +191,14 @@ struct MetadataArgs {
     /// Generations in a row that may be retried from another host before that is theft; 0: any
     #[arg(long, value_name = "COUNT")]
     shadow_generations_max: Option<u64>,
+    /// What its JWT access tokens are signed with
+    #[arg(long, value_name = "ALG", value_parser = PossibleValuesParser::new(
+        ["EdDSA", "ES256", "RS256"]))]
+    access_token_signing_alg: Option<String>,
+    /// What signed answers to its introspections are signed with (RFC 9701)
+    #[arg(long, value_name = "ALG", value_parser = PossibleValuesParser::new(
+        ["EdDSA", "ES256", "RS256"]))]
+    introspection_signed_response_alg: Option<String>,
 }
 
 /// A span in seconds, or for ever.
@@ -241,6 +249,11 @@ impl MetadataArgs {
             ("grace_s", self.grace_s.map(|s| json!(s))),
             ("grace_retries_max", self.grace_retries_max.map(|n| json!(n))),
             ("shadow_generations_max", self.shadow_generations_max.map(|n| json!(n))),
+            ("access_token_signing_alg", self.access_token_signing_alg.as_ref().map(|a| json!(a))),
+            (
+                "introspection_signed_response_alg",
+                self.introspection_signed_response_alg.as_ref().map(|a| json!(a)),
+            ),
         ];
         let given = given.into_iter();
         members.extend(given.filter_map(|(name, value)| Some((name.to_owned(), value?))));

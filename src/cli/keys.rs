@@ -1,8 +1,9 @@
 //! `token-ledger keys`: what signs tokens and checkpoints.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::arguments::DataArgs;
 use crate::cli::error::CliError;
@@ -21,14 +22,17 @@ Example:
 
 Next: token-ledger keys rotate, or blacklist add --key KID for a key that leaked.")]
     List(KeysOptions),
-    /// Sign with a new key from now on; tokens of the old one stay good until they expire
+    /// Publish the next signing key; it signs once everybody can have fetched it
     #[command(after_help = "\
-Example:
+Examples:
   token-ledger keys rotate
+  Because the one that signs may have leaked:
+    token-ledger keys rotate --now
+  token-ledger keys rotate --alg RS256
 
-Next: resource servers fetch GET /oauth/jwks again by themselves; `token-ledger keys list` shows
-both keys.")]
-    Rotate(KeysOptions),
+Tokens of the old key stay good until they expire; `blacklist add --key KID` ends them.
+Next: `token-ledger keys list` shows which key signs, and from when on the next one will.")]
+    Rotate(RotateArgs),
     /// Print the checkpoint verifier key of a data directory, one line; needs no server
     #[command(after_help = "\
 Example:
@@ -46,6 +50,20 @@ pub struct KeysOptions {
     pub(super) options: RemoteOptions,
 }
 
+/// What `keys rotate` takes.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    #[command(flatten)]
+    pub(super) options: RemoteOptions,
+    /// The algorithm whose key is replaced
+    #[arg(long, value_name = "ALG", value_parser = PossibleValuesParser::new(
+        ["EdDSA", "ES256", "RS256"]))]
+    alg: Option<String>,
+    /// Sign with the new key at once, and retire the one before
+    #[arg(long)]
+    now: bool,
+}
+
 /// A key, as far as the list shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -55,21 +73,18 @@ struct KeyRow {
     #[serde(alias = "use")]
     purpose: Value,
     alg: Value,
-    #[serde(alias = "state")]
-    status: Value,
-    #[serde(alias = "created_at")]
-    added_at: Value,
-    retired_at: Value,
+    state: Value,
+    since: Value,
+    until: Value,
 }
 
 impl Row for KeyRow {
-    const COLUMNS: &'static [&'static str] =
-        &["kid", "use", "alg", "status", "added_at", "retired_at"];
+    const COLUMNS: &'static [&'static str] = &["kid", "use", "alg", "state", "since", "until"];
     const NAMES: &'static [&'static str] = &["keys"];
 
     fn cells(&self) -> Vec<String> {
-        let Self { kid, purpose, alg, status, added_at, retired_at } = self;
-        [kid, purpose, alg, status, added_at, retired_at].into_iter().map(cell).collect()
+        let Self { kid, purpose, alg, state, since, until } = self;
+        [kid, purpose, alg, state, since, until].into_iter().map(cell).collect()
     }
 }
 
@@ -81,10 +96,18 @@ pub async fn list(session: &mut Session<'_, '_>) -> Result<(), CliError> {
     session.list::<KeyRow>(Call::get(&["admin", "keys"]), true, "no keys").await
 }
 
-/// Takes a new signing key into use.
+/// Makes the next signing key.
 ///
 /// # Errors
 /// [`CliError`]; its hint says what to do.
-pub async fn rotate(session: &mut Session<'_, '_>) -> Result<(), CliError> {
-    session.show(&Call::post(&["admin", "keys", "rotate"]), "rotated").await
+pub async fn rotate(session: &mut Session<'_, '_>, args: &RotateArgs) -> Result<(), CliError> {
+    let mut body = serde_json::Map::new();
+    if let Some(alg) = &args.alg {
+        body.insert("alg".to_owned(), json!(alg));
+    }
+    if args.now {
+        body.insert("now".to_owned(), json!(true));
+    }
+    let call = Call::post(&["admin", "keys", "rotate"]).body(Value::Object(body));
+    session.show(&call, "rotated").await
 }

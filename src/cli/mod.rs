@@ -115,7 +115,7 @@ profile, which only you can read.
 Next: token-ledger client list")]
     Login(login::LoginArgs),
     /// Register and manage the clients that ask for tokens
-    Client(client::ClientArgs),
+    Client(Box<client::ClientArgs>),
     /// Record, list and revoke what resource owners granted
     Grant(grant::GrantArgs),
     /// Kill tokens at once, whatever they are
@@ -190,7 +190,7 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
             keys::list(&mut Session::open(console, &args.options)?).await
         }
         Command::Keys(KeysCommand::Rotate(args)) => {
-            keys::rotate(&mut Session::open(console, &args.options)?).await
+            keys::rotate(&mut Session::open(console, &args.options)?, args).await
         }
         Command::Init(_)
         | Command::Serve(_)

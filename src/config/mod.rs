@@ -77,6 +77,14 @@ impl Config {
                 });
             }
         }
+        // What a key signed may live for a day, and so long it stays published.
+        if (1..86_400).contains(&self.key_rotation_s) {
+            return Err(ConfigFault {
+                key: "key_rotation_s".to_owned(),
+                what: format!("{} is less than a day", self.key_rotation_s),
+                remedy: "set it to at least 86400, or to 0 to rotate by hand".to_owned(),
+            });
+        }
         Ok(self)
     }
 }

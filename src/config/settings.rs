@@ -192,6 +192,12 @@ settings! {
             "How long a fetch of a client's keys may take.";
         client_jwks_clients_max: usize = 1024, 1..=1048576,
             "Clients whose fetched keys are kept.";
+        key_published_before_use_s: u32 = 600, 60..=86400,
+            "How long a signing key is published before it signs; a fetched key set may be kept for \
+             half of it, and for 300 s at most.";
+        key_rotation_s: u32 = 7776000, 0..=315360000,
+            "How old a signing key is when the next one is made, at least 86400; 0 leaves it to \
+             `keys rotate`.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
             "From which step back of the system's clock on a warning is logged.";
     }

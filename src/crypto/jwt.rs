@@ -50,6 +50,21 @@ impl fmt::Debug for AccessTokenClaims {
     }
 }
 
+/// The claims of a signed introspection response (RFC 9701 section 5). Without `sub` and `exp` at
+/// the top, so that nobody takes it for an access token.
+#[derive(Serialize)]
+pub struct IntrospectionClaims<'a, T: Serialize> {
+    /// The issuer, exactly as in its metadata.
+    pub iss: &'a str,
+    /// The resource server that asked.
+    pub aud: &'a ClientId,
+    /// When it was answered, in whole seconds.
+    #[serde(with = "numeric_date")]
+    pub iat: Timestamp,
+    /// What the answer would be without a signature.
+    pub token_introspection: &'a T,
+}
+
 /// A fresh `jti` that names its grant: base64url of the grant id and 8 random bytes.
 pub fn new_jti(grant: GrantId, entropy: &dyn Entropy) -> String {
     let random = bytes::<8>(entropy);
@@ -73,9 +88,23 @@ impl SigningKey {
     /// # Errors
     /// [`NotSigned`] for an empty audience, or when the library fails: issue nothing.
     pub fn sign_access_token(&self, claims: &AccessTokenClaims) -> Result<Secret, NotSigned> {
+        self.sign(self.access_token_header(), claims).map(Secret::new)
+    }
+
+    /// The signed introspection response with these claims.
+    ///
+    /// # Errors
+    /// [`NotSigned`] when the library fails.
+    pub fn sign_introspection<T: Serialize>(
+        &self,
+        claims: &IntrospectionClaims<'_, T>,
+    ) -> Result<String, NotSigned> {
+        self.sign(self.introspection_header(), claims)
+    }
+
+    fn sign(&self, header: &str, claims: &impl Serialize) -> Result<String, NotSigned> {
         let failed = NotSigned(self.algorithm());
         let claims = serde_json::to_vec(claims).map_err(|_| failed)?;
-        let header = self.access_token_header();
         // Room for the longest signature too: growing would copy the token.
         let length = header.len() + base64url::text_len(claims.len()) + base64url::text_len(512);
         let mut text = String::with_capacity(length + 2);
@@ -83,7 +112,7 @@ impl SigningKey {
         text.push('.');
         base64url::encode_to(&claims, &mut text);
         self.append_signature(&mut text)?;
-        Ok(Secret::new(text))
+        Ok(text)
     }
 }
 

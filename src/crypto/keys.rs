@@ -113,7 +113,8 @@ impl KeyFile {
         &self.signing
     }
 
-    /// The key that signs.
+    /// The key of a new ledger, or the one that was named last. Which key signs is told by the
+    /// records of the keys, not by this.
     pub fn current_signing_key(&self) -> &Arc<SigningKey> {
         &self.current
     }
@@ -130,7 +131,7 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Makes the key `kid` the one that signs.
+    /// Names the key `kid` the current one, so that the one before it can be removed.
     ///
     /// # Errors
     /// [`KeyFileRefused::NoSigningKey`] when there is none: add it first.

@@ -30,10 +30,21 @@ const ED25519_PKCS8: [u8; 16] =
 
 /// The signature algorithms that access tokens are signed with (RFC 7518 section 3.1, RFC 8037).
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+    Debug,
+    Default,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum SigningAlgorithm {
     /// Ed25519. The fastest here by far, and the default.
+    #[default]
     EdDSA,
     /// ECDSA on P-256 with SHA-256.
     ES256,
@@ -43,6 +54,9 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
+    /// Every algorithm that is served; `none` is not one of them.
+    pub const ALL: [Self; 3] = [Self::EdDSA, Self::ES256, Self::RS256];
+
     /// The name in the `alg` of a JWS header or a JWK.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,7 +103,9 @@ pub struct SigningKey {
     kid: KeyId,
     jwk: Jwk,
     /// The header of every access token it signs, as text.
-    header: String,
+    access_token_header: String,
+    /// The header of every introspection response it signs, as text.
+    introspection_header: String,
     pair: Pair,
     pkcs8: Zeroizing<Vec<u8>>,
 }
@@ -160,8 +176,11 @@ impl SigningKey {
         };
         let kid = thumbprint(&jwk).ok_or(refused)?;
         jwk.common.key_id = Some(kid.as_str().to_owned());
-        let header = access_token_header(algorithm, &kid).ok_or(refused)?;
-        Ok(Self { algorithm, kid, jwk, header, pair, pkcs8: Zeroizing::new(pkcs8.to_vec()) })
+        let access_token_header = header(algorithm, &kid, "at+jwt").ok_or(refused)?;
+        let introspection_header =
+            header(algorithm, &kid, "token-introspection+jwt").ok_or(refused)?;
+        let pkcs8 = Zeroizing::new(pkcs8.to_vec());
+        Ok(Self { algorithm, kid, jwk, access_token_header, introspection_header, pair, pkcs8 })
     }
 
     /// What it signs with.
@@ -184,7 +203,11 @@ impl SigningKey {
     }
 
     pub(super) fn access_token_header(&self) -> &str {
-        &self.header
+        &self.access_token_header
+    }
+
+    pub(super) fn introspection_header(&self) -> &str {
+        &self.introspection_header
     }
 
     /// Appends a dot and the signature over all of `text` so far (RFC 7515 section 7.1).
@@ -219,10 +242,11 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The header of an access token (RFC 9068 section 2.1), in base64url.
-fn access_token_header(algorithm: SigningAlgorithm, kid: &KeyId) -> Option<String> {
+/// The header of a JWT of the type `typ`, in base64url: RFC 9068 section 2.1 for access tokens,
+/// RFC 9701 section 5 for introspection. The types keep one from being taken for the other.
+fn header(algorithm: SigningAlgorithm, kid: &KeyId, typ: &str) -> Option<String> {
     let mut header = Header::new(algorithm.jws());
-    header.typ = Some("at+jwt".to_owned());
+    header.typ = Some(typ.to_owned());
     header.kid = Some(kid.as_str().to_owned());
     serde_json::to_vec(&header).ok().map(|json| base64url::encode(&json))
 }
@@ -288,9 +312,6 @@ mod tests {
     use super::*;
     use crate::entropy::SeededEntropy;
 
-    const ALL: [SigningAlgorithm; 3] =
-        [SigningAlgorithm::EdDSA, SigningAlgorithm::ES256, SigningAlgorithm::RS256];
-
     fn thumbprint_of(json: &str) -> Option<String> {
         let jwk: Jwk = serde_json::from_str(json).expect("a JWK");
         thumbprint(&jwk).map(|kid| kid.to_string())
@@ -325,7 +346,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_generates_and_parses_back() {
-        for algorithm in ALL {
+        for algorithm in SigningAlgorithm::ALL {
             let key = SigningKey::generate(algorithm, &SeededEntropy::new(1)).expect("a key");
             let again = SigningKey::from_pkcs8(algorithm, key.pkcs8()).expect("its own PKCS#8");
             assert_eq!(key.kid(), again.kid());
@@ -333,7 +354,7 @@ mod tests {
             for private in ["\"d\"", "\"p\"", "\"k\""] {
                 assert!(!json.contains(private), "{json}");
             }
-            for other in ALL.into_iter().filter(|other| *other != algorithm) {
+            for other in SigningAlgorithm::ALL.into_iter().filter(|other| *other != algorithm) {
                 let refused = SigningKey::from_pkcs8(other, key.pkcs8()).err();
                 assert_eq!(refused, Some(SigningKeyRefused::NotPkcs8(other)));
             }

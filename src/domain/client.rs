@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::jwk_set::PublicJwkSet;
+use crate::crypto::signing::SigningAlgorithm;
 use crate::domain::client::keys::JwksUri;
 use crate::domain::client::redirect_uri::RedirectUri;
 use crate::types::resource::Resources;
@@ -114,7 +115,7 @@ pub enum Rotation {
 }
 
 /// All that is registered about a client. Every member is written, so a record explains itself;
-/// only keys are left out where there are none, as they were before there could be any.
+/// only members that came later are left out where they say what was so before them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
     /// The name that people see: 1 to [`CLIENT_NAME_CHARS_MAX`] characters.
@@ -151,6 +152,13 @@ pub struct ClientMetadata {
     pub grace_retries_max: u32,
     /// How many generations in a row may be retried from elsewhere; 0 does not count them.
     pub shadow_generations_max: u32,
+    /// What its JWT access tokens are signed with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub access_token_signing_alg: SigningAlgorithm,
+    /// What signed answers to its introspections are signed with: RS256 unless it says otherwise
+    /// (RFC 9701 section 6).
+    #[serde(default = "unless_registered", skip_serializing_if = "is_unless_registered")]
+    pub introspection_signed_response_alg: SigningAlgorithm,
 }
 
 impl Default for ClientMetadata {
@@ -174,6 +182,8 @@ impl Default for ClientMetadata {
             grace_s: 30,
             grace_retries_max: 8,
             shadow_generations_max: 3,
+            access_token_signing_alg: SigningAlgorithm::EdDSA,
+            introspection_signed_response_alg: unless_registered(),
         }
     }
 }
@@ -252,137 +262,21 @@ impl ClientMetadata {
     }
 }
 
+const fn unless_registered() -> SigningAlgorithm {
+    SigningAlgorithm::RS256
+}
+
+fn is_unless_registered(alg: &SigningAlgorithm) -> bool {
+    *alg == unless_registered()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn require(holds: bool, member: &'static str, what: &'static str) -> Result<(), MetadataFault> {
     if holds { Ok(()) } else { Err(MetadataFault { member, what }) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault_of(change: impl FnOnce(&mut ClientMetadata)) -> Option<&'static str> {
-        let mut metadata = ClientMetadata::default();
-        change(&mut metadata);
-        metadata.check(false).err().map(|fault| fault.member)
-    }
-
-    fn scope(text: &str) -> Scope {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn every_member_is_written_in_the_words_of_the_wire() {
-        let text = serde_json::to_string(&ClientMetadata::default()).unwrap();
-        assert_eq!(
-            text,
-            concat!(
-                r#"{"client_name":null,"grant_types":["authorization_code"],"redirect_uris":[],"#,
-                r#""scope":"","token_endpoint_auth_method":"client_secret_basic","resources":[],"#,
-                r#""access_token_format":"jwt","access_token_lifetime_s":3600,"#,
-                r#""refresh_idle_s":2592000,"refresh_absolute_s":null,"rotation":"always","#,
-                r#""grace_s":30,"grace_retries_max":8,"shadow_generations_max":3}"#
-            )
-        );
-        assert_eq!(
-            serde_json::from_str::<ClientMetadata>(&text).unwrap(),
-            ClientMetadata::default()
-        );
-    }
-
-    #[test]
-    fn names_in_rust_and_on_the_wire_agree() {
-        for grant_type in GrantType::ALL {
-            assert_eq!(serde_json::to_value(grant_type).unwrap(), grant_type.as_str());
-        }
-        for method in AuthMethod::ALL {
-            assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
-        }
-    }
-
-    #[test]
-    fn the_defaults_can_be_registered() {
-        assert_eq!(ClientMetadata::default().check(false), Ok(()));
-    }
-
-    #[test]
-    fn numbers_outside_of_their_range_are_faults_and_the_ends_are_not() {
-        for (lifetime_s, fault) in [(0, true), (1, false), (86_400, false), (86_401, true)] {
-            let found = fault_of(|m| m.access_token_lifetime_s = lifetime_s);
-            assert_eq!(found, fault.then_some("access_token_lifetime_s"), "{lifetime_s}");
-        }
-        let century = 3_153_600_000;
-        for (expiry_s, fault) in [(0, true), (1, false), (century, false), (century + 1, true)] {
-            let idle = fault_of(|m| m.refresh_idle_s = Some(expiry_s));
-            assert_eq!(idle, fault.then_some("refresh_idle_s"), "{expiry_s}");
-            let absolute = fault_of(|m| m.refresh_absolute_s = Some(expiry_s));
-            assert_eq!(absolute, fault.then_some("refresh_absolute_s"), "{expiry_s}");
-        }
-        assert_eq!(fault_of(|m| m.refresh_idle_s = None), None);
-        assert_eq!(fault_of(|m| m.grace_s = 3600), None);
-        assert_eq!(fault_of(|m| m.grace_s = 3601), Some("grace_s"));
-        assert_eq!(fault_of(|m| m.grace_retries_max = 1000), None);
-        assert_eq!(fault_of(|m| m.grace_retries_max = 1001), Some("grace_retries_max"));
-        assert_eq!(fault_of(|m| m.shadow_generations_max = 0), None);
-        assert_eq!(fault_of(|m| m.shadow_generations_max = 100), None);
-        assert_eq!(fault_of(|m| m.shadow_generations_max = 101), Some("shadow_generations_max"));
-    }
-
-    #[test]
-    fn a_name_is_short_and_plain() {
-        assert_eq!(fault_of(|m| m.client_name = Some("é".repeat(200))), None);
-        for name in [String::new(), "a".repeat(201), "a\nb".to_owned()] {
-            assert_eq!(fault_of(|m| m.client_name = Some(name)), Some("client_name"));
-        }
-    }
-
-    #[test]
-    fn there_are_at_most_32_redirect_uris() {
-        let uri: RedirectUri = "https://a.example/cb".parse().unwrap();
-        assert_eq!(fault_of(|m| m.redirect_uris = vec![uri.clone(); 32]), None);
-        assert_eq!(fault_of(|m| m.redirect_uris = vec![uri.clone(); 33]), Some("redirect_uris"));
-    }
-
-    #[test]
-    fn cc1_a_public_client_has_no_client_credentials() {
-        let types = BTreeSet::from([GrantType::AuthorizationCode, GrantType::ClientCredentials]);
-        assert_eq!(fault_of(|m| m.grant_types = types.clone()), None);
-        let found = fault_of(|m| {
-            m.token_endpoint_auth_method = AuthMethod::None;
-            m.grant_types = types.clone();
-        });
-        assert_eq!(found, Some("grant_types"));
-    }
-
-    #[test]
-    fn r6_the_refresh_tokens_of_a_public_client_rotate() {
-        assert_eq!(fault_of(|m| m.token_endpoint_auth_method = AuthMethod::None), None);
-        assert_eq!(fault_of(|m| m.rotation = Rotation::Never), None);
-        let found = fault_of(|m| {
-            m.token_endpoint_auth_method = AuthMethod::None;
-            m.rotation = Rotation::Never;
-        });
-        assert_eq!(found, Some("rotation"));
-    }
-
-    #[test]
-    fn refresh_tokens_come_from_codes_only() {
-        for (other, fault) in
-            [(GrantType::AuthorizationCode, false), (GrantType::ClientCredentials, true)]
-        {
-            let found =
-                fault_of(|m| m.grant_types = BTreeSet::from([GrantType::RefreshToken, other]));
-            assert_eq!(found, fault.then_some("grant_types"));
-        }
-        let alone = fault_of(|m| m.grant_types = BTreeSet::from([GrantType::RefreshToken]));
-        assert_eq!(alone, Some("grant_types"));
-        assert_eq!(fault_of(|m| m.grant_types = BTreeSet::new()), None);
-    }
-
-    #[test]
-    fn scopes_of_the_ledger_need_the_callers_word() {
-        assert_eq!(fault_of(|m| m.scope = scope("read ledgers:admin")), None);
-        assert_eq!(fault_of(|m| m.scope = scope("read ledger:admin")), Some("scope"));
-        let metadata = ClientMetadata { scope: scope("ledger:admin"), ..Default::default() };
-        assert_eq!(metadata.check(true), Ok(()));
-    }
-}
+mod tests;

@@ -15,5 +15,6 @@ pub mod state;
 pub mod tokens;
 pub mod assertions;
 pub mod lookup;
+pub mod keys;
 pub mod view;
 mod table;

@@ -97,7 +97,7 @@ impl Edge {
                     exp: expires_at,
                     jti: jti.clone(),
                 };
-                let signer = self.keyring.signer();
+                let signer = self.signer(wanted.metadata.access_token_signing_alg, now)?;
                 let signed = signer.sign_access_token(&claims);
                 let token = signed.map_err(|_| Fault::Broken("an access token is not signed"))?;
                 (token, Some(jti), Some(signer.kid().clone()))

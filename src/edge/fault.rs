@@ -2,7 +2,7 @@
 
 use crate::domain::event::{CodeRefusal, RefreshRefusal};
 use crate::domain::refusal::Refusal;
-use crate::edge::operate::KeyFault;
+use crate::edge::rotate::KeyFault;
 use crate::ledger::handle::SubmitError;
 use crate::ledger::replay::LogError;
 use crate::ledger::vault::VaultError;

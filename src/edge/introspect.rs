@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::crypto::digest;
+use crate::crypto::jwt::IntrospectionClaims;
 use crate::crypto::leak::looks_like_jwt;
 use crate::crypto::presented::Presented;
 use crate::domain::client::AccessTokenFormat;
@@ -82,6 +83,28 @@ impl Edge {
             Presented::Code(_) => Ok(None),
             Presented::Access(_) | Presented::Unknown => self.access_token(caller, token.expose()),
         }
+    }
+
+    /// `answer`, signed for the client that asked (RFC 9701 section 5) by the algorithm that it
+    /// registered.
+    ///
+    /// # Errors
+    /// [`Fault`] when no key signs by it and none can be made.
+    pub async fn sign_introspection(
+        &self,
+        caller: &ClientId,
+        answer: &impl serde::Serialize,
+    ) -> Result<String, Fault> {
+        let alg = self.client(caller)?.metadata.introspection_signed_response_alg;
+        let signer = self.signer_or_first(alg).await?;
+        let claims = IntrospectionClaims {
+            iss: self.issuer.as_str(),
+            aud: caller,
+            iat: self.ledger.now(),
+            token_introspection: answer,
+        };
+        let signed = signer.sign_introspection(&claims);
+        signed.map_err(|_| Fault::Broken("an introspection response is not signed"))
     }
 
     /// A client that was disabled or blacklisted learns nothing more: its secret may be stolen.

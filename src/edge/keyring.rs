@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::signing::SigningKey;
 use crate::crypto::token::TokenKeys;
+use crate::types::id::KeyId;
 
 /// The keys of a running ledger. Cheap to clone; all clones are one keyring.
 #[derive(Clone)]
@@ -29,9 +30,15 @@ impl Keyring {
         &self.tokens
     }
 
-    /// The key that signs access tokens.
-    pub fn signer(&self) -> Arc<SigningKey> {
-        Arc::clone(self.file.read().current_signing_key())
+    /// The signing key `kid`, if its private half is here.
+    pub fn signing_key(&self, kid: &KeyId) -> Option<Arc<SigningKey>> {
+        let file = self.file.read();
+        file.signing_keys().iter().find(|key| key.kid() == kid).map(Arc::clone)
+    }
+
+    /// Whether the private half of `kid` is here.
+    pub fn has(&self, kid: &KeyId) -> bool {
+        self.file.read().signing_keys().iter().any(|key| key.kid() == kid)
     }
 
     /// All signing keys whose private half is here, oldest first.
@@ -39,7 +46,8 @@ impl Keyring {
         self.file.read().signing_keys().to_vec()
     }
 
-    /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used. Blocks; call it off the async threads.
+    /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used.
+    /// Blocks; call it off the async threads.
     ///
     /// # Errors
     /// What `change` or `keep` reports; the keys are as before then.

@@ -14,6 +14,7 @@ pub mod revoke;
 pub mod register;
 pub mod authorize;
 pub mod operate;
+pub mod rotate;
 pub mod inquire;
 pub mod list;
 
@@ -80,6 +81,10 @@ pub struct EdgeLimits {
     pub trail_records_max: usize,
     /// How long a question may wait for its turn, in milliseconds.
     pub scan_wait_ms: u64,
+    /// For how long a signing key is published before it is used, in seconds.
+    pub key_published_before_use_s: u64,
+    /// How old a signing key is when the next one is made, in seconds; 0 leaves that to operators.
+    pub key_rotation_s: u64,
 }
 
 /// The edge: everything between the parsed request and the ledger.

@@ -1,11 +1,8 @@
-//! What operators do: revoke grants, blacklist and lift, erase people, change keys.
+//! What operators do: revoke grants, blacklist and lift, erase people.
 
 use crate::audit::records::first_with_digest;
-use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::leak::{TokenKind, kind_and_digest};
 use crate::crypto::presented::Presented;
-use crate::crypto::signing::{SigningAlgorithm, SigningKey};
-use crate::domain::client::ACCESS_TOKEN_LIFETIME_S_MAX;
 use crate::domain::command::{BlacklistTarget, Command, Owner};
 use crate::domain::event::{Event, Target};
 use crate::domain::record::{About, Actor, Record};
@@ -15,7 +12,6 @@ use crate::edge::authorize::check_sub;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::entropy::bytes;
-use crate::log::file::{FILE_MODE, write_durably};
 use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
@@ -39,38 +35,7 @@ pub enum Banned {
     All,
 }
 
-/// Why a key could not be changed.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFault {
-    /// The key file refused.
-    #[error(transparent)]
-    File(#[from] KeyFileRefused),
-    /// The key file could not be written.
-    #[error(transparent)]
-    Disk(#[from] crate::log::file::FileError),
-    /// The key could not be made.
-    #[error(transparent)]
-    Made(#[from] crate::crypto::signing::SigningKeyRefused),
-}
-
 impl Edge {
-    /// The keys whose tokens may still be alive, as a JWK set publishes them (RFC 7517 section 5).
-    pub fn published_keys(&self) -> Vec<serde_json::Value> {
-        let now = self.ledger.now();
-        let state = self.ledger.state();
-        let mut keys: Vec<_> = state
-            .keys()
-            .filter(|key| key.purpose == "access_token" && !key.ban.is_in_force())
-            // What a retired key signed has expired by then.
-            .filter(|key| {
-                let longest_s = u64::from(ACCESS_TOKEN_LIFETIME_S_MAX);
-                key.retired_at.is_none_or(|retired_at| now < retired_at.plus_seconds(longest_s))
-            })
-            .collect();
-        keys.sort_unstable_by_key(|key| key.added);
-        keys.into_iter().map(|key| key.public.clone()).collect()
-    }
-
     /// Revokes a grant with all its tokens.
     ///
     /// # Errors
@@ -231,58 +196,5 @@ impl Edge {
             self.with_vault(|vault, _| vault.rewrite()).await??;
         }
         Ok((subject, answer.seq))
-    }
-
-    /// Makes another key and signs with it from now on; what the old one signed lives on.
-    ///
-    /// # Errors
-    /// Unavailable when the key's record is not known to be durable, or [`Fault::Keys`] when the
-    /// key file cannot be written; the old key signs on then.
-    pub async fn rotate_signing_key(&self, actor: Actor, caller: &Caller) -> Result<KeyId, Fault> {
-        let made = SigningKey::generate(SigningAlgorithm::EdDSA, self.entropy.as_ref());
-        let key = made.map_err(KeyFault::from)?;
-        let (kid, alg) = (key.kid().clone(), key.algorithm().as_str().to_owned());
-        let public = serde_json::to_value(key.public_jwk())
-            .map_err(|_| Fault::Broken("a public key does not serialise"))?;
-        // One rotation at a time, or the key in between would never be retired.
-        let _turn = self.changing.lock().await;
-        let old = self.keyring.signer().kid().clone();
-        // The private half is durable before the log speaks of it, and used only after.
-        self.change_keys(move |file| file.add_signing_key(key)).await?;
-        let purpose = "access_token".to_owned();
-        let command = Command::AddKey { kid: kid.clone(), purpose, alg, public };
-        let asked = self.asked(actor.clone(), Some(caller.in_clear()), command);
-        self.submit(asked).await?.outcome?;
-        let next = kid.clone();
-        self.change_keys(move |file| file.use_signing_key(&next)).await?;
-        let retire = Command::RetireKey { kid: old };
-        match self.submit(self.asked(actor, Some(caller.in_clear()), retire)).await?.outcome {
-            // Somebody retired it meanwhile.
-            Ok(_) | Err(Refusal::UnknownKey) => Ok(kid),
-            Err(refusal) => Err(refusal.into()),
-        }
-    }
-
-    /// Changes the keys and their file, off the asynchronous threads.
-    async fn change_keys(
-        &self,
-        change: impl FnOnce(&mut KeyFile) -> Result<(), KeyFileRefused> + Send + 'static,
-    ) -> Result<(), Fault> {
-        let (keyring, path) = (self.keyring.clone(), self.keys_file.clone());
-        let keep = move |file: &KeyFile| match &path {
-            Some(path) => Ok(write_durably(path, &file.encode(), FILE_MODE)?),
-            None => Ok(()),
-        };
-        let run = move || keyring.change(|file| Ok::<_, KeyFault>(change(file)?), keep);
-        let done = tokio::task::spawn_blocking(run).await;
-        Ok(done.map_err(|_| Fault::Broken("the change of the keys ended early"))??)
-    }
-
-    /// Before the key that signs is blacklisted, another one takes its place.
-    async fn spare_signer(&self, actor: Actor, caller: &Caller, kid: &KeyId) -> Result<(), Fault> {
-        if self.keyring.signer().kid() == kid {
-            self.rotate_signing_key(actor, caller).await?;
-        }
-        Ok(())
     }
 }

@@ -44,6 +44,10 @@ impl Edge {
             let what = "this client_id is the name of a resource owner: choose another";
             return Err(Fault::refused(ErrorCode::Conflict, what));
         }
+        let turn = self.changing.lock().await;
+        let alg = metadata.access_token_signing_alg;
+        self.ensure_signer(&turn, alg, actor.clone(), caller).await?;
+        drop(turn);
         let secret = metadata.has_secret().then(|| new_client_secret(self.entropy.as_ref()));
         let command = Command::RegisterClient {
             client: client.clone(),
@@ -83,7 +87,7 @@ impl Edge {
         raw: RawUpdate,
     ) -> Result<Client, Fault> {
         // What is kept of the old metadata must not be older than the last change.
-        let _turn = self.changing.lock().await;
+        let turn = self.changing.lock().await;
         let had = self.client(id)?;
         let metadata = registration::update(&had.metadata, raw, true)
             .map_err(|fault| Fault::Refused(fault.into()))?;
@@ -97,6 +101,8 @@ impl Edge {
         if actor.client() == Some(id) && (is_locked_out || !self.may_administer(&metadata)) {
             return Err(Refusal::SelfLockout.into());
         }
+        let alg = metadata.access_token_signing_alg;
+        self.ensure_signer(&turn, alg, actor.clone(), caller).await?;
         let command = Command::UpdateClient { client: id.clone(), metadata: Box::new(metadata) };
         self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
         self.client(id)

@@ -50,6 +50,11 @@ fn client_json(client: &Client, secret: Option<&Secret>) -> Value {
     if let Some(members) = body.as_object_mut() {
         members.insert("client_id".to_owned(), json!(client.id));
         members.insert("client_id_issued_at".to_owned(), json!(client.registered_at.seconds()));
+        // Said also where it is the default and not stored.
+        let alg = client.metadata.access_token_signing_alg;
+        members.insert("access_token_signing_alg".to_owned(), json!(alg));
+        let alg = client.metadata.introspection_signed_response_alg;
+        members.insert("introspection_signed_response_alg".to_owned(), json!(alg));
         members.insert("disabled".to_owned(), json!(client.disabled));
         members.insert("blacklisted".to_owned(), json!(client.ban.is_in_force()));
         if let Some(secret) = secret {

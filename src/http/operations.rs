@@ -6,10 +6,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::crypto::signing::SigningAlgorithm;
+use crate::domain::keys::KeyStanding;
 use crate::domain::state::Entry;
 use crate::edge::authenticate::Role;
 use crate::edge::fault::Fault;
 use crate::edge::operate::Banned;
+use crate::edge::rotate::{Rotated, ShownKey};
 use crate::http::app::App;
 use crate::http::clients::{as_of, id, optional_json, page_limit};
 use crate::http::request::{actor, caller, json, query};
@@ -228,39 +231,58 @@ async fn erase(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpRe
     .await
 }
 
+fn key_json(shown: ShownKey) -> Value {
+    let ShownKey { key, standing, published } = shown;
+    let (state, since, until) = match standing {
+        KeyStanding::Published { from } => ("published", Some(key.added_at), Some(from)),
+        KeyStanding::Signs { since } => ("signs", Some(since), None),
+        KeyStanding::Retired { since, until } => ("retired", Some(since), until),
+        KeyStanding::Blacklisted => ("blacklisted", None, None),
+    };
+    json!({
+        "kid": key.id,
+        "purpose": key.purpose,
+        "alg": key.alg,
+        "state": state,
+        "since": since,
+        "until": until,
+        "published": published,
+        "signs": matches!(standing, KeyStanding::Signs { .. }),
+        "added_at": key.added_at,
+        "retired_at": key.retired_at,
+        "blacklisted": key.ban.is_in_force(),
+        "public": key.public,
+    })
+}
+
 async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Administrator)?;
-        let signs = app.edge.keyring.signer().kid().clone();
-        let state = app.edge.ledger.state();
-        let mut keys: Vec<_> = state.keys().collect();
-        keys.sort_unstable_by_key(|key| key.added);
-        let keys: Vec<Value> = keys
-            .into_iter()
-            .map(|key| {
-                json!({
-                    "kid": key.id,
-                    "purpose": key.purpose,
-                    "alg": key.alg,
-                    "added_at": key.added_at,
-                    "retired_at": key.retired_at,
-                    "blacklisted": key.ban.is_in_force(),
-                    "signs": key.id == signs,
-                    "public": key.public,
-                })
-            })
-            .collect();
-        let body = json!({ "keys": keys, "as_of": as_of(&state) });
-        Ok(json_answer(StatusCode::OK, &body))
+        let (keys, head) = app.edge.shown_keys();
+        let keys: Vec<Value> = keys.into_iter().map(key_json).collect();
+        let as_of = head.map(|head| json!({ "seq": head.seq, "at": head.at }));
+        Ok(json_answer(StatusCode::OK, &json!({ "keys": keys, "as_of": as_of })))
     })
     .await
 }
 
-async fn rotate_key(app: Data<App>, request: HttpRequest) -> HttpResponse {
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RotateBody {
+    alg: SigningAlgorithm,
+    now: bool,
+}
+
+async fn rotate_key(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
         let actor = actor(&app, &request, Role::Administrator)?;
-        let kid = app.edge.rotate_signing_key(actor, &caller(&request)).await?;
-        Ok(json_answer(StatusCode::CREATED, &json!({ "kid": kid })))
+        let asked: RotateBody = optional_json(&app, &request, payload).await?;
+        let caller = caller(&request);
+        let rotated = app.edge.rotate_signing_key(actor, &caller, asked.alg, asked.now).await?;
+        let Rotated { kid, alg, signs_from, made } = rotated;
+        let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+        let body = json!({ "kid": kid, "alg": alg, "signs_from": signs_from, "made": made });
+        Ok(json_answer(status, &body))
     })
     .await
 }

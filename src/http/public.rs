@@ -10,7 +10,7 @@ use crate::edge::introspect::Active;
 use crate::edge::token::Tokens;
 use crate::http::app::App;
 use crate::http::cors::shared_route;
-use crate::http::request::{Unread, authenticated, caller};
+use crate::http::request::{Unread, authenticated, caller, prefers};
 use crate::http::respond::{answer, json as json_answer, json_bytes, uncached};
 use crate::http::server::route;
 use crate::oauth::response::{
@@ -18,8 +18,10 @@ use crate::oauth::response::{
 };
 use crate::oauth::token_request::{TokenRequest, token_parameter};
 
-/// For how many seconds the key set may be kept.
-const JWKS_MAX_AGE_S: &str = "public, max-age=300";
+/// A signed answer to an introspection (RFC 9701 section 4).
+const INTROSPECTION_JWT: &str = "application/token-introspection+jwt";
+/// For how many seconds the metadata may be kept.
+const METADATA_MAX_AGE: &str = "public, max-age=300";
 
 /// Puts the public addresses in place, under the issuer's path.
 pub fn configure(config: &mut ServiceConfig, issuer_path: &str, well_known: &str) {
@@ -81,30 +83,37 @@ async fn introspect(app: Data<App>, request: HttpRequest, payload: Payload) -> H
             return Err(crate::edge::fault::Fault::Unauthenticated { basic }.into());
         }
         let token = token_parameter(&form)?;
-        Ok(match app.edge.introspect(&client, &token)? {
-            Some(active) => active_response(&app, &active),
-            None => json_bytes(StatusCode::OK, INACTIVE),
-        })
+        let active = app.edge.introspect(&client, &token)?;
+        let described = active.as_ref().map(|active| described(&app, active));
+        if !prefers(&request, INTROSPECTION_JWT, "application/json") {
+            return Ok(match described {
+                Some(described) => json_answer(StatusCode::OK, &described),
+                None => json_bytes(StatusCode::OK, INACTIVE),
+            });
+        }
+        let signed = match described {
+            Some(described) => app.edge.sign_introspection(&client, &described).await?,
+            None => app.edge.sign_introspection(&client, &json!({ "active": false })).await?,
+        };
+        let mut response = uncached(StatusCode::OK);
+        Ok(response.insert_header((CONTENT_TYPE, INTROSPECTION_JWT)).body(signed))
     })
     .await
 }
 
-fn active_response(app: &App, active: &Active) -> HttpResponse {
-    json_answer(
-        StatusCode::OK,
-        &IntrospectionResponse {
-            active: True,
-            scope: &active.scope,
-            client_id: &active.client_id,
-            token_type: active.is_access_token.then_some(TokenType::Bearer),
-            exp: active.exp,
-            iat: active.iat,
-            sub: active.sub.as_deref(),
-            aud: &active.aud,
-            iss: &app.edge.issuer,
-            jti: active.jti.as_deref(),
-        },
-    )
+fn described<'a>(app: &'a App, active: &'a Active) -> IntrospectionResponse<'a> {
+    IntrospectionResponse {
+        active: True,
+        scope: &active.scope,
+        client_id: &active.client_id,
+        token_type: active.is_access_token.then_some(TokenType::Bearer),
+        exp: active.exp,
+        iat: active.iat,
+        sub: active.sub.as_deref(),
+        aud: &active.aud,
+        iss: &app.edge.issuer,
+        jti: active.jti.as_deref(),
+    }
 }
 
 async fn jwks(app: Data<App>) -> HttpResponse {
@@ -112,7 +121,7 @@ async fn jwks(app: Data<App>) -> HttpResponse {
     match serde_json::to_vec(&json!({ "keys": keys })) {
         Ok(body) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/jwk-set+json"))
-            .insert_header((CACHE_CONTROL, JWKS_MAX_AGE_S))
+            .insert_header((CACHE_CONTROL, format!("public, max-age={}", app.edge.key_set_age_s())))
             .body(body),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }
@@ -125,7 +134,7 @@ async fn metadata(app: Data<App>) -> HttpResponse {
             body.map_err(|_| Unread::Fault(crate::edge::fault::Fault::Broken("metadata")))?;
         Ok(HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/json"))
-            .insert_header((CACHE_CONTROL, JWKS_MAX_AGE_S))
+            .insert_header((CACHE_CONTROL, METADATA_MAX_AGE))
             .body(body))
     })
     .await

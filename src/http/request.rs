@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
@@ -92,6 +92,27 @@ fn content_type(request: &HttpRequest) -> Option<&str> {
 
 fn authorization(request: &HttpRequest) -> Vec<&[u8]> {
     request.headers().get_all(AUTHORIZATION).map(|value| value.as_bytes()).collect()
+}
+
+/// Whether the request asks for `wanted` by name, and not for `usual` rather (RFC 9110 section
+/// 12.5.1). Ranges such as `*/*` are content with the usual.
+pub fn prefers(request: &HttpRequest, wanted: &str, usual: &str) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    let (mut best_wanted, mut best_usual) = (0, 0);
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let weight = weight.map_or(Some(1.0), |weight| weight.parse::<f32>().ok());
+        // Thousandths, which is as fine as weights are; what is malformed weighs nothing.
+        let weight = weight.map_or(0, |weight| (weight.clamp(0.0, 1.0) * 1000.0) as u32);
+        if name.eq_ignore_ascii_case(wanted) {
+            best_wanted = best_wanted.max(weight);
+        } else if name.eq_ignore_ascii_case(usual) {
+            best_usual = best_usual.max(weight);
+        }
+    }
+    0 < best_wanted && best_usual <= best_wanted
 }
 
 /// The form of a request, and the client that it authenticates (RFC 6749 section 2.3).

@@ -4,6 +4,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::crypto::public_jwk::ASSERTION_ALGORITHMS;
+use crate::crypto::signing::SigningAlgorithm;
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::oauth::issuer::Issuer;
 use crate::types::id::ClientId;
@@ -109,6 +110,8 @@ pub struct Metadata {
     /// Without `none`: who asks about a token has to prove who it is (RFC 7662 section 2.1).
     introspection_endpoint_auth_methods_supported: [AuthMethod; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// RFC 9701 section 7.
+    introspection_signing_alg_values_supported: [SigningAlgorithm; 3],
     code_challenge_methods_supported: [&'static str; 1],
 }
 
@@ -138,6 +141,7 @@ impl Metadata {
             revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             introspection_endpoint_auth_methods_supported: AuthMethod::CONFIDENTIAL,
             introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+            introspection_signing_alg_values_supported: SigningAlgorithm::ALL,
             code_challenge_methods_supported: ["S256"],
         }
     }
@@ -247,6 +251,7 @@ mod tests {
                 ["client_secret_basic", "client_secret_post", "private_key_jwt"],
             "introspection_endpoint_auth_signing_alg_values_supported":
                 ["EdDSA", "Ed25519", "ES256", "RS256"],
+            "introspection_signing_alg_values_supported": ["EdDSA", "ES256", "RS256"],
             "code_challenge_methods_supported": ["S256"],
         });
         assert_eq!(serde_json::to_value(Metadata::of(&issuer())).unwrap(), expected);
@@ -261,8 +266,18 @@ mod tests {
                 let algorithms = &value_of[format!("{endpoint}_auth_signing_alg_values_supported")];
                 let algorithms = algorithms.as_array().unwrap();
                 assert!(algorithms.contains(&json!("RS256")), "{name}");
-                assert!(!algorithms.contains(&json!("none")), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn d3_d5_no_algorithm_is_none() {
+        let value = serde_json::to_value(Metadata::of(&issuer())).unwrap();
+        let members = value.as_object().unwrap().iter();
+        for (name, algorithms) in
+            members.filter(|(name, _)| name.ends_with("_alg_values_supported"))
+        {
+            assert!(!algorithms.as_array().unwrap().contains(&json!("none")), "{name}");
         }
     }
 }

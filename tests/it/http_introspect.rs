@@ -1,10 +1,12 @@
 //! Introspection over HTTP (RFC 7662), and the metadata and keys (RFC 8414, RFC 7517), by the rows
 //! of the conformance table.
 
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 
-use crate::support::server::{API, API2, ISSUER, NOW_S, Server, photos};
-use crate::support::wire::Call;
+use crate::support::server::{API, API2, ISSUER, NOW_S, Party, Server, photos};
+use crate::support::wire::{Answer, Call};
 
 const INACTIVE: &str = r#"{"active":false}"#;
 
@@ -178,6 +180,130 @@ async fn d4_d8_metadata_and_keys_are_read_and_nothing_else() {
     }
     let keys = server.wire.send(Call::new("GET", server.public("/t/oauth/jwks"))).await;
     assert!(!keys.body.contains("\"d\""), "a private key is published: {keys:?}");
+}
+
+const SIGNED: &str = "application/token-introspection+jwt";
+
+async fn introspect_signed(server: &Server, client: &Party, token: &str, accept: &str) -> Answer {
+    let call = server.ask("/oauth/introspect", client, &[("token", token)]);
+    server.wire.send(call.header("accept", accept)).await.is(200).uncached()
+}
+
+/// The claims of a signed answer, checked as a resource server checks them.
+async fn verified(server: &Server, client: &str, answer: &Answer) -> (Algorithm, Value) {
+    assert_eq!(answer.header("content-type"), SIGNED);
+    let header = decode_header(&answer.body).unwrap();
+    assert_eq!(header.typ.as_deref(), Some("token-introspection+jwt"));
+    let keys = server.wire.send(Call::new("GET", server.public("/t/oauth/jwks"))).await.is(200);
+    let keys: JwkSet = serde_json::from_value(keys.json()).unwrap();
+    let key = DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
+    let mut validation = Validation::new(header.alg);
+    validation.set_required_spec_claims(&["iss", "aud"]);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[client]);
+    validation.validate_exp = false;
+    let claims = decode::<Value>(&answer.body, &key, &validation).unwrap().claims;
+    (header.alg, claims)
+}
+
+#[actix_web::test]
+async fn n11_a_signed_answer_says_what_the_plain_one_says_to_the_one_that_asked() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    let plain = server.introspect(&server.api, &tokens.access).await.is(200).json();
+    // RFC 9701 section 6: RS256, unless the resource server registered another one.
+    let answer = introspect_signed(&server, &server.api, &tokens.access, SIGNED).await;
+    let (alg, claims) = verified(&server, "api", &answer).await;
+    assert_eq!(alg, Algorithm::RS256);
+    let expected = json!({
+        "iss": ISSUER, "aud": "api", "iat": NOW_S, "token_introspection": plain,
+    });
+    assert_eq!(claims, expected, "nothing else stands at the top, no sub and no exp");
+    for (name, expected) in
+        [("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256)]
+    {
+        let body = json!({ "introspection_signed_response_alg": name });
+        let changed = server.administer("PATCH", "/admin/clients/api", Some(body)).await.is(200);
+        assert_eq!(changed.text("introspection_signed_response_alg"), name);
+        let answer = introspect_signed(&server, &server.api, &tokens.access, SIGNED).await;
+        let (alg, claims) = verified(&server, "api", &answer).await;
+        assert_eq!((alg, &claims["token_introspection"]), (expected, &plain));
+    }
+    let none = json!({ "introspection_signed_response_alg": "none" });
+    let answer = server.administer("PATCH", "/admin/clients/api", Some(none)).await;
+    answer.fails_with(400, "invalid_client_metadata");
+}
+
+#[actix_web::test]
+async fn n11_a_signed_answer_about_anything_else_says_inactive_and_nothing_more() {
+    let server = Server::start().await;
+    let stranger = json!({ "client_id": "stranger", "resources": ["https://other.example"] });
+    let stranger = server.register(stranger).await;
+    let tokens = server.tokens("alice").await;
+    let mut bodies = Vec::new();
+    for (asking, token) in [
+        (&server.api, "garbage"),
+        (&server.api, tokens.refresh.as_str()),
+        (&server.api, &server.admin_token),
+        (&stranger, &tokens.access),
+    ] {
+        let answer = introspect_signed(&server, asking, token, SIGNED).await;
+        let (_, claims) = verified(&server, &asking.id, &answer).await;
+        let expected = json!({
+            "iss": ISSUER, "aud": asking.id, "iat": NOW_S,
+            "token_introspection": { "active": false },
+        });
+        assert_eq!(claims, expected);
+        bodies.push(answer.body);
+    }
+    // The same bytes to the same caller in the same second.
+    assert!(bodies.iter().take(3).all(|body| *body == bodies[0]));
+    // Whoever did not prove itself gets no signature.
+    let call = Call::new("POST", server.public("/t/oauth/introspect")).header("accept", SIGNED);
+    let call = call.form(&[("token", tokens.access.as_str())]).basic("api", "wrong");
+    server.wire.send(call).await.fails_with(401, "invalid_client");
+}
+
+#[actix_web::test]
+async fn n11_a_signed_answer_is_given_to_those_who_ask_for_it() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    for (accept, is_signed) in [
+        ("application/token-introspection+jwt", true),
+        ("Application/Token-Introspection+JWT", true),
+        ("application/json;q=0.5, application/token-introspection+jwt", true),
+        ("application/json, application/token-introspection+jwt", true),
+        ("application/json, application/token-introspection+jwt;q=0.9", false),
+        ("application/token-introspection+jwt; q=0", false),
+        ("application/token-introspection+jwt;q=x", false),
+        ("application/jwt", false),
+        ("application/*", false),
+        ("*/*", false),
+        ("", false),
+    ] {
+        let answer = introspect_signed(&server, &server.api, &tokens.access, accept).await;
+        let expected = if is_signed { SIGNED } else { "application/json" };
+        assert_eq!(answer.header("content-type"), expected, "{accept}");
+    }
+}
+
+#[actix_web::test]
+async fn n11_a_signed_answer_is_no_access_token() {
+    let server = Server::start().await;
+    let body = json!({ "introspection_signed_response_alg": "EdDSA" });
+    server.administer("PATCH", "/admin/clients/api", Some(body)).await.is(200);
+    let answer = introspect_signed(&server, &server.api, &server.admin_token, SIGNED).await;
+    assert!(!server.is_active(&answer.body).await);
+    let call = Call::new("GET", server.admin("/admin/keys")).bearer(&answer.body);
+    server.wire.send(call).await.fails_with(401, "invalid_token");
+}
+
+#[actix_web::test]
+async fn d5_the_metadata_lists_what_signed_answers_may_be_signed_with() {
+    let server = Server::start().await;
+    let metadata = metadata(&server).await;
+    let algorithms = json!(["EdDSA", "ES256", "RS256"]);
+    assert_eq!(metadata["introspection_signing_alg_values_supported"], algorithms);
 }
 
 #[actix_web::test]

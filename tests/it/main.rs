@@ -32,6 +32,7 @@ mod http_codes;
 mod http_refresh;
 mod http_revoke;
 mod http_introspect;
+mod http_keys;
 mod tour;
 mod http_admin;
 mod http_blacklist;

@@ -210,6 +210,8 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
             page_records_max: 10,
             trail_records_max: 10,
             scan_wait_ms: 1000,
+            key_published_before_use_s: 600,
+            key_rotation_s: 0,
         },
     })
 }

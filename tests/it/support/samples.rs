@@ -1,5 +1,6 @@
 //! One record, or a few, of every event, of values that never change.
 
+use token_ledger::crypto::signing::SigningAlgorithm;
 use token_ledger::domain::client::{AccessTokenFormat, AuthMethod, ClientMetadata};
 use token_ledger::domain::event::{
     AccessTokenIssued, AccessTokenRevoked, AuditRead, BlacklistAdded, BlacklistLifted, Cause,
@@ -115,6 +116,14 @@ fn of_clients() -> Vec<Event> {
         jwks_uri: Some("https://app.example/jwks.json".parse().unwrap()),
         ..signing.clone()
     };
+    let signed = ClientMetadata {
+        access_token_signing_alg: SigningAlgorithm::RS256,
+        ..ClientMetadata::default()
+    };
+    let asking = ClientMetadata {
+        introspection_signed_response_alg: SigningAlgorithm::EdDSA,
+        ..ClientMetadata::default()
+    };
     let (reason, method) = (text("why \u{7}"), text("client_secret_basic"));
     vec![
         ClientRegistered { metadata: Box::new(full.clone()), secret: Some(digest("s1")) }.into(),
@@ -126,6 +135,8 @@ fn of_clients() -> Vec<Event> {
         ClientAuthenticationFailed { method, count: 1999 }.into(),
         ClientRegistered { metadata: Box::new(signing), secret: None }.into(),
         ClientUpdated { metadata: Box::new(publishing) }.into(),
+        ClientUpdated { metadata: Box::new(signed) }.into(),
+        ClientUpdated { metadata: Box::new(asking) }.into(),
         ClientAssertionUsed { digest: digest("j1"), expires_at: LATER }.into(),
     ]
 }
