@@ -12,9 +12,12 @@ use rustls::ServerConfig;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
-use crate::config::value::{FilePath, ProxyHeader};
+use crate::config::value::{AssertionAudience, FilePath, ProxyHeader};
+use crate::crypto::assertion::AudienceRule;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
+use crate::edge::assertion::AssertionLimits;
+use crate::edge::client_keys::{ClientKeyLimits, ClientKeys};
 use crate::edge::keyring::Keyring;
 use crate::edge::throttle::{Throttle, ThrottleLimits};
 use crate::edge::{Edge, EdgeLimits};
@@ -81,6 +84,9 @@ pub enum RunError {
          Look at the disk, then start again"
     )]
     Stopped(#[from] LogError),
+    /// Clients' keys could not be fetched if they were needed.
+    #[error("the HTTP client for the keys of clients cannot be set up: {0}")]
+    HttpClient(#[source] reqwest::Error),
     /// The writer ended without saying why.
     #[error("the writer ended unexpectedly; what was acknowledged is on the disk: start again")]
     Ended,
@@ -184,6 +190,7 @@ async fn serve(
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
+    let client_keys = ClientKeys::new(client_key_limits(config)).map_err(RunError::HttpClient)?;
     let edge = Arc::new(Edge {
         ledger,
         keyring: Keyring::new(keys),
@@ -191,6 +198,8 @@ async fn serve(
         issuer,
         own_resource,
         entropy,
+        client_keys,
+        assertion_limits: assertion_limits(config),
         keys_file: Some(directory.keys_file()),
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
@@ -293,6 +302,27 @@ fn throttle_limits(config: &Config) -> ThrottleLimits {
         per_address_minute_max: config.auth_failures_per_minute_max,
         per_client_minute_max: config.client_auth_failures_per_minute_max,
         keys_max: config.throttle_keys_max,
+    }
+}
+
+fn assertion_limits(config: &Config) -> AssertionLimits {
+    AssertionLimits {
+        audience: match config.assertion_audience {
+            AssertionAudience::Rfc7523 => AudienceRule::Rfc7523,
+            AssertionAudience::Issuer => AudienceRule::Issuer,
+        },
+        lifetime_s_max: u64::from(config.assertion_lifetime_s_max),
+        leeway_s: u64::from(config.assertion_leeway_s),
+        kept_max: config.assertions_kept_max,
+    }
+}
+
+fn client_key_limits(config: &Config) -> ClientKeyLimits {
+    ClientKeyLimits {
+        max_age_s: u64::from(config.client_jwks_max_age_s),
+        refetch_min_s: u64::from(config.client_jwks_refetch_min_s),
+        timeout_ms: config.client_jwks_timeout_ms,
+        clients_max: config.client_jwks_clients_max,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{cell, document};
 use crate::cli::remote::{Answer, Call};
 use crate::cli::session::{RemoteOptions, Row, Session};
+use crate::domain::client::keys::JwksUri;
 use crate::domain::client::redirect_uri::RedirectUri;
 use crate::types::id::ClientId;
 use crate::types::resource::Resource;
@@ -43,6 +44,9 @@ Examples:
       --resource https://api.example
   A job that acts on its own behalf:
     token-ledger client register --grant-type client_credentials --scope read
+  A client that signs with its own key, which never leaves it:
+    token-ledger client register --auth-method private_key_jwt --jwks-file public-keys.json \\
+      --grant-type client_credentials --scope read
   From a file, secret into a file that only you can read:
     (umask 077; token-ledger client register --json-file photos.json --json > photos.secret)
 
@@ -152,8 +156,14 @@ struct MetadataArgs {
     scope: Option<Scope>,
     /// How it proves who it is; `none` is a public client, without a secret
     #[arg(long, value_name = "METHOD", value_parser = PossibleValuesParser::new(
-        ["client_secret_basic", "client_secret_post", "none"]))]
+        ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]))]
     auth_method: Option<String>,
+    /// Its public keys for `private_key_jwt`, as a JWK Set; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
+    jwks_file: Option<PathBuf>,
+    /// Where it publishes its public keys for `private_key_jwt`
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<JwksUri>,
     /// A resource server that its tokens may be meant for; may be given more than once
     #[arg(long, value_name = "URI")]
     resource: Vec<Resource>,
@@ -210,12 +220,18 @@ impl MetadataArgs {
             Some(path) => session.console.json_object(path)?,
             None => Map::new(),
         };
+        let jwks = match &self.jwks_file {
+            Some(path) => Some(Value::Object(session.console.json_object(path)?)),
+            None => None,
+        };
         let given = [
             ("client_name", self.name.as_ref().map(|name| json!(name))),
             ("grant_types", list(&self.grant_type)),
             ("redirect_uris", list(&self.redirect_uri)),
             ("scope", self.scope.as_ref().map(|scope| json!(scope))),
             ("token_endpoint_auth_method", self.auth_method.as_ref().map(|m| json!(m))),
+            ("jwks", jwks),
+            ("jwks_uri", self.jwks_uri.as_ref().map(|uri| json!(uri))),
             ("resources", list(&self.resource)),
             ("access_token_format", self.access_token_format.as_ref().map(|f| json!(f))),
             ("access_token_lifetime_s", self.access_token_lifetime_s.map(|s| json!(s))),

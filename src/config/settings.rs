@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::ConfigFault;
-use super::value::{FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader};
+use super::value::{AssertionAudience, FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader};
 use crate::types::network::TrustedProxies;
 
 /// One setting, for the reference.
@@ -127,6 +127,9 @@ settings! {
             "How log lines on standard error look.";
         log_level: LogLevel = "info", "error, warn, info, debug, trace",
             "The least severe log lines that are written.";
+        assertion_audience: AssertionAudience = "rfc7523", "rfc7523, issuer",
+            "Which audience a client's assertion (`private_key_jwt`) may name: the issuer, the \
+             token endpoint or the endpoint called, among others; or the issuer alone.";
     }
     numbers {
         workers: usize = 0, 0..=1024,
@@ -175,6 +178,20 @@ settings! {
             "Grants and clients whose refusals are counted together instead of one by one.";
         vault_rewrite_s_max: u32 = 3600, 1..=604800,
             "How long after an erasure the subject's key may still stand in a file of the vault.";
+        assertion_lifetime_s_max: u32 = 300, 1..=3600,
+            "How far ahead the expiry of a client's assertion may lie.";
+        assertion_leeway_s: u32 = 10, 0..=60,
+            "How far the clocks of client and service may be apart when an assertion is judged.";
+        assertions_kept_max: usize = 1000000, 1..=16777216,
+            "Used assertions remembered until they expire; further ones are answered 503.";
+        client_jwks_max_age_s: u32 = 300, 1..=86400,
+            "How long keys from a client's `jwks_uri` are used before they are fetched again.";
+        client_jwks_refetch_min_s: u32 = 10, 1..=3600,
+            "The shortest time between two fetches of one client's keys.";
+        client_jwks_timeout_ms: u64 = 5000, 100..=60000,
+            "How long a fetch of a client's keys may take.";
+        client_jwks_clients_max: usize = 1024, 1..=1048576,
+            "Clients whose fetched keys are kept.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
             "From which step back of the system's clock on a warning is logged.";
     }

@@ -49,6 +49,15 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
+/// Which audiences a client's assertion may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AssertionAudience {
+    /// Among them the issuer, the token endpoint, or the endpoint that is called (RFC 7523).
+    Rfc7523,
+    /// The issuer alone (RFC 7523bis).
+    Issuer,
+}
+
 /// Why a text is not a value of the setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {0}")]
@@ -143,6 +152,18 @@ impl FromStr for LogLevel {
             "debug" => Ok(Self::Debug),
             "trace" => Ok(Self::Trace),
             _ => Err(NotAValue("a log level")),
+        }
+    }
+}
+
+impl FromStr for AssertionAudience {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        match text {
+            "rfc7523" => Ok(Self::Rfc7523),
+            "issuer" => Ok(Self::Issuer),
+            _ => Err(NotAValue("an audience rule")),
         }
     }
 }

@@ -2,11 +2,14 @@
 //! It is stored as event data, so a member may be added, but never renamed or given a new meaning.
 
 pub mod redirect_uri;
+pub mod keys;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::jwk_set::PublicJwkSet;
+use crate::domain::client::keys::JwksUri;
 use crate::domain::client::redirect_uri::RedirectUri;
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
@@ -64,22 +67,27 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// The secret in the form (RFC 6749 section 2.3.1).
     ClientSecretPost,
+    /// A JWT signed with the client's own key (RFC 7523 section 2.2).
+    PrivateKeyJwt,
     /// Not at all: a public client, which only names itself.
     None,
 }
 
 impl AuthMethod {
     /// Every method that is served.
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    pub const ALL: [Self; 4] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::None];
 
     /// The methods that prove something.
-    pub const CONFIDENTIAL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const CONFIDENTIAL: [Self; 3] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
     /// The registered name of the method.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
             Self::None => "none",
         }
     }
@@ -105,7 +113,8 @@ pub enum Rotation {
     Never,
 }
 
-/// All that is registered about a client. Every member is written, so a record explains itself.
+/// All that is registered about a client. Every member is written, so a record explains itself;
+/// only keys are left out where there are none, as they were before there could be any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
     /// The name that people see: 1 to [`CLIENT_NAME_CHARS_MAX`] characters.
@@ -118,6 +127,12 @@ pub struct ClientMetadata {
     pub scope: Scope,
     /// The one method by which it authenticates.
     pub token_endpoint_auth_method: AuthMethod,
+    /// The public keys that prove it, for [`AuthMethod::PrivateKeyJwt`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<PublicJwkSet>,
+    /// Where it publishes them, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<JwksUri>,
     /// The resources that its tokens may be meant for, and that it may introspect tokens of.
     pub resources: Resources,
     /// The form of its access tokens.
@@ -148,6 +163,8 @@ impl Default for ClientMetadata {
             redirect_uris: Vec::new(),
             scope: Scope::default(),
             token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
+            jwks: None,
+            jwks_uri: None,
             resources: Resources::default(),
             access_token_format: AccessTokenFormat::Jwt,
             access_token_lifetime_s: 3600, // RFC 6750 section 5.3: one hour or less
@@ -185,6 +202,7 @@ impl ClientMetadata {
     pub fn check(&self, may_administer: bool) -> Result<(), MetadataFault> {
         self.check_sizes()?;
         self.check_spans()?;
+        self.check_keys()?;
         let administers = self.scope.iter().any(|token| token.starts_with(ADMINISTRATION));
         require(
             may_administer || !administers,

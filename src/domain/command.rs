@@ -228,6 +228,17 @@ pub enum Command {
         /// How it tried.
         method: String,
     },
+    /// Takes an assertion, whose signature and claims were found to be right, for a client's proof.
+    UseAssertion {
+        /// The client that signed it.
+        client: ClientId,
+        /// The digest of the client and its `jti`.
+        digest: Digest,
+        /// Its `exp`.
+        expires_at: Timestamp,
+        /// How many assertions may be remembered at once.
+        kept_max: usize,
+    },
     /// Notes that someone reads the log.
     ReadAudit {
         /// Which question.

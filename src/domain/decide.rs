@@ -10,7 +10,7 @@ use crate::domain::grant::Refreshed;
 use crate::domain::record::About;
 use crate::domain::refusal::Refusal;
 use crate::domain::view::View;
-use crate::domain::{blacklist, issue};
+use crate::domain::{assertions, blacklist, issue};
 use crate::types::id::ClientId;
 use crate::types::time::Timestamp;
 
@@ -89,7 +89,7 @@ pub fn decide(view: &View<'_>, at: Timestamp, asked: &Asked) -> Decision {
         }),
         Command::RotateSecret { client, secret, previous_lifetime_s } => {
             on_client(view, client, |about| {
-                if view.client(client).is_some_and(|client| client.metadata.is_public()) {
+                if view.client(client).is_some_and(|client| !client.metadata.has_secret()) {
                     return Err(Refusal::NoSecret);
                 }
                 let previous_expires_at = at.plus_seconds(*previous_lifetime_s);
@@ -137,6 +137,9 @@ pub fn decide(view: &View<'_>, at: Timestamp, asked: &Asked) -> Decision {
             let event = ClientAuthenticationFailed { method: method.clone(), count: 1 };
             Ok(vec![Fact::new(about, event)])
         }),
+        Command::UseAssertion { client, digest, expires_at, kept_max } => {
+            assertions::use_assertion(view, at, client, (*digest, *expires_at), *kept_max)
+        }
         Command::ReadAudit { what, parameters, about } => {
             let event = AuditRead { what: what.clone(), parameters: parameters.clone() };
             Decision::done(vec![Fact::new(about, event)])

@@ -84,9 +84,29 @@ events! {
     BlacklistAdded "blacklist.added" 1;
     BlacklistLifted "blacklist.lifted" 1;
     ClientAuthenticationFailed "client.authentication_failed" 1;
+    ClientAssertionUsed "client.assertion_used" 1;
     KeyAdded "key.added" 1;
     KeyRetired "key.retired" 1;
     AuditRead "audit.read" 1;
+}
+
+impl Event {
+    /// Whether it changes a client, a key or the blacklist: what every as-of answer needs.
+    pub const fn is_control(&self) -> bool {
+        matches!(
+            self,
+            Self::LedgerCreated(_)
+                | Self::ClientRegistered(_)
+                | Self::ClientUpdated(_)
+                | Self::ClientSecretRotated(_)
+                | Self::ClientDisabled(_)
+                | Self::ClientEnabled(_)
+                | Self::BlacklistAdded(_)
+                | Self::BlacklistLifted(_)
+                | Self::KeyAdded(_)
+                | Self::KeyRetired(_)
+        )
+    }
 }
 
 /// Declares the data of one event with the derives that all of them share.
@@ -473,6 +493,15 @@ data!(
         method: String,
         /// How often since the last such record.
         count: u64,
+    }
+);
+data!(
+    /// A client proved itself by an assertion, which proves nothing a second time.
+    ClientAssertionUsed {
+        /// The digest of the client and the assertion's `jti`.
+        digest: Digest,
+        /// The assertion's `exp`.
+        expires_at: Timestamp,
     }
 );
 data!(

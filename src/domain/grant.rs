@@ -179,6 +179,7 @@ impl Grant {
             | Event::ClientAuthenticationFailed(_)
             | Event::KeyAdded(_)
             | Event::KeyRetired(_)
+            | Event::ClientAssertionUsed(_)
             | Event::AuditRead(_) => {}
         }
     }

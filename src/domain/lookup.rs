@@ -260,6 +260,7 @@ impl State {
                 t.generation
             ));
         }
+        lines.extend(self.assertions.canonical(at));
         lines.extend(self.blacklist.values().map(|entry| format!("blacklist {entry:?}")));
         lines.extend(self.keys.values().map(|key| format!("key {key:?}")));
         lines.push(format!("everything {:?}", self.everything));

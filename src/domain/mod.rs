@@ -13,6 +13,7 @@ pub mod client;
 pub mod record;
 pub mod state;
 pub mod tokens;
+pub mod assertions;
 pub mod lookup;
 pub mod view;
 mod table;

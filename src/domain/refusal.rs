@@ -29,8 +29,8 @@ pub enum Refusal {
     /// The client would lock itself out.
     #[error("this would lock out the client that asks for it: use another administrator")]
     SelfLockout,
-    /// A public client has no secret.
-    #[error("a public client has no secret")]
+    /// A client that authenticates without a secret has none.
+    #[error("the client authenticates without a secret")]
     NoSecret,
     /// The client may not use this grant type.
     #[error("the client is not registered for this grant type")]
@@ -74,6 +74,12 @@ pub enum Refusal {
     /// What is to be recorded does not fit into a record.
     #[error("the request carries more text than one record may hold")]
     TooLarge,
+    /// The assertion proved its client before, or is too old to tell.
+    #[error("the assertion was used before, or is too old to tell")]
+    AssertionUsed,
+    /// As many assertions are remembered as may be: none is accepted without being remembered.
+    #[error("too many assertions are remembered: assertions_kept_max")]
+    AssertionsFull,
     /// What the edge prepared is out of date: ask again.
     #[error("the state changed while the request was prepared: ask again")]
     Stale,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::domain::assertions::Assertions;
 use crate::domain::event::{
     BlacklistAdded, BlacklistLifted, ClientRegistered, Event, GrantCreated, Target,
 };
@@ -101,6 +102,8 @@ pub struct State {
     pub(super) control: Vec<Seq>,
     /// Access tokens by the second in which they expire.
     pub(super) expiring: BTreeMap<u64, Vec<ShortDigest>>,
+    /// Assertions that must not be accepted again.
+    pub(super) assertions: Assertions,
     /// Scopes and resource sets that many grants share, so that they are kept once.
     pub(super) scopes: HashSet<Scope>,
     pub(super) resources: HashSet<Resources>,
@@ -134,6 +137,7 @@ impl State {
             everything: Ban::default(),
             control: Vec::new(),
             expiring: BTreeMap::new(),
+            assertions: Assertions::with_shards(shards),
             scopes: HashSet::new(),
             resources: HashSet::new(),
             issuer: String::new(),
@@ -144,6 +148,7 @@ impl State {
     /// that a part of the log folds as well as the whole.
     pub fn apply(&mut self, record: &Record, leaf: LeafHash) {
         self.forget_expired(record.at);
+        self.assertions.forget_lapsed(record.at);
         let (seq, at) = (record.seq, record.at);
         match &record.event {
             Event::LedgerCreated(created) => self.issuer.clone_from(&created.issuer),
@@ -152,6 +157,7 @@ impl State {
             Event::SubjectRegistered(_) => self.register_subject(record),
             Event::AccessTokenIssued(data) => self.issue(record, data),
             Event::AccessTokenRevoked(data) => self.forget_token(data.digest.short()),
+            Event::ClientAssertionUsed(data) => self.assertions.keep(data),
             Event::BlacklistAdded(data) => self.add_to_blacklist(record, data),
             Event::BlacklistLifted(data) => self.lift(seq, data),
             Event::KeyAdded(data) => {
@@ -346,6 +352,7 @@ impl State {
         self.keys.clear();
         self.control.clear();
         self.expiring.clear();
+        self.assertions.clear();
         self.scopes.clear();
         self.resources.clear();
         self.head = base.head;
@@ -361,25 +368,6 @@ impl State {
     /// The issuer that the first record names.
     pub fn issuer(&self) -> &str {
         &self.issuer
-    }
-}
-
-impl Event {
-    /// Whether it changes a client, a key or the blacklist: what every as-of answer needs.
-    pub const fn is_control(&self) -> bool {
-        matches!(
-            self,
-            Self::LedgerCreated(_)
-                | Self::ClientRegistered(_)
-                | Self::ClientUpdated(_)
-                | Self::ClientSecretRotated(_)
-                | Self::ClientDisabled(_)
-                | Self::ClientEnabled(_)
-                | Self::BlacklistAdded(_)
-                | Self::BlacklistLifted(_)
-                | Self::KeyAdded(_)
-                | Self::KeyRetired(_)
-        )
     }
 }
 

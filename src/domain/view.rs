@@ -67,6 +67,17 @@ impl<'a> View<'a> {
         self.top.entry(id).or_else(|| self.base.entry(id))
     }
 
+    /// Whether an assertion was used. It may be one that has lapsed.
+    pub(super) fn is_assertion_used(&self, digest: &Digest) -> bool {
+        self.top.assertions.contains(digest) || self.base.assertions.contains(digest)
+    }
+
+    /// How many used assertions have not lapsed at `at`.
+    pub(super) fn assertions(&self, at: Timestamp) -> usize {
+        let base = self.base.assertions.count(at);
+        if std::ptr::eq(self.base, self.top) { base } else { base + self.top.assertions.count(at) }
+    }
+
     /// The blacklist entries on everything.
     pub fn everything(&self) -> Ban {
         self.top.everything()

@@ -46,22 +46,34 @@ impl Role {
 }
 
 impl Edge {
-    /// The client that the credentials prove.
+    /// The client that the credentials prove at `endpoint`, a URL of this server.
     ///
     /// # Errors
-    /// [`Fault::Unauthenticated`], the same for an unknown client, a wrong secret and a method that
-    /// the client is not registered for; a known client's failure is recorded.
-    /// [`Fault::Throttled`] after too many of these from one address: come back after the time named.
-    pub fn authenticate(
+    /// [`Fault::Unauthenticated`], the same for an unknown client, a wrong secret, an assertion that
+    /// proves nothing, and a method that the client is not registered for; a known client's failure
+    /// is recorded. [`Fault::Throttled`] after too many of these from one address: come back after
+    /// the time named. Unavailable where the use of an assertion could not be recorded.
+    pub async fn authenticate(
         &self,
         presented: &PresentedCredentials,
+        endpoint: &str,
         caller: &Caller,
     ) -> Result<ClientId, Fault> {
         let (client_id, address) = (presented.client_id(), caller.address.as_str());
         let attempt = Attempt::Client { client_id, address };
         self.admit(attempt)?;
-        let proven = self.prove(presented, caller);
-        if proven.is_err() {
+        let proven = match presented {
+            PresentedCredentials::Assertion { client_id, assertion } => {
+                let named = client_id.as_ref();
+                self.authenticate_by_assertion(named, assertion, endpoint, caller).await
+            }
+            PresentedCredentials::Basic { .. }
+            | PresentedCredentials::Post { .. }
+            | PresentedCredentials::None { .. }
+            | PresentedCredentials::Absent
+            | PresentedCredentials::Malformed { .. } => self.prove(presented, caller),
+        };
+        if matches!(proven, Err(Fault::Unauthenticated { .. })) {
             self.throttle.count(attempt);
         }
         proven
@@ -82,32 +94,37 @@ impl Edge {
                 (client_id, AuthMethod::ClientSecretPost, Some(secret))
             }
             PresentedCredentials::None { client_id } => (client_id, AuthMethod::None, None),
-            PresentedCredentials::Absent | PresentedCredentials::Malformed { .. } => {
-                return Err(failed);
-            }
+            PresentedCredentials::Assertion { .. }
+            | PresentedCredentials::Absent
+            | PresentedCredentials::Malformed { .. } => return Err(failed),
         };
         // The digest is taken before the look-up, so that an unknown client takes as long.
         let digest = secret.map(|secret| digest::client_secret(secret.expose()));
         let proven = |client: &Client| {
-            let is_proven = client.metadata.token_endpoint_auth_method == method
-                && digest.as_ref().is_none_or(|digest| client.accepts(digest, now));
-            (is_proven, client.metadata.is_public())
+            client.metadata.token_endpoint_auth_method == method
+                && digest.as_ref().is_none_or(|digest| client.accepts(digest, now))
         };
         let known = self.ledger.state().client(client_id).map(proven);
         match known {
-            Some((true, _)) => Ok(client_id.clone()),
-            Some((false, is_public)) => {
-                let (client, method) = (client_id.clone(), method.as_str().to_owned());
-                let actor = Actor::Client(client.clone());
-                let command = Command::FailAuthentication { client, method };
-                // A public client runs on the device of a person, whose address must not stay.
-                let origin = (!is_public).then(|| caller.in_clear());
-                // Nobody waits for it: an answer that took longer would tell that it exists.
-                self.ledger.post(self.asked(actor, origin, command));
+            Some(true) => Ok(client_id.clone()),
+            Some(false) => {
+                self.note_failure(client_id.clone(), method, caller);
                 Err(failed)
             }
             None => Err(failed),
         }
+    }
+
+    /// Records that a known client did not prove itself; of a stranger there is nothing to record.
+    pub(super) fn note_failure(&self, client: ClientId, method: AuthMethod, caller: &Caller) {
+        let known = self.ledger.state().client(&client).map(|client| client.metadata.is_public());
+        let Some(is_public) = known else { return };
+        let actor = Actor::Client(client.clone());
+        let command = Command::FailAuthentication { client, method: method.as_str().to_owned() };
+        // A public client runs on the device of a person, whose address must not stay.
+        let origin = (!is_public).then(|| caller.in_clear());
+        // Nobody waits for it: an answer that took longer would tell that it exists.
+        self.ledger.post(self.asked(actor, origin, command));
     }
 
     /// The actor that a bearer token of this ledger stands for, in `role`.

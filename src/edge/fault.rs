@@ -84,7 +84,10 @@ impl From<Refusal> for Fault {
                 ErrorCode::Conflict,
                 "this would lock out the client that asks for it: use another administrator",
             ),
-            Refusal::NoSecret => (ErrorCode::Conflict, "a public client has no secret"),
+            Refusal::NoSecret => (ErrorCode::Conflict, NO_SECRET),
+            Refusal::AssertionUsed | Refusal::AssertionsFull => {
+                (ErrorCode::InvalidClient, UNPROVEN)
+            }
             Refusal::GrantType => {
                 (ErrorCode::UnauthorizedClient, "the client is not registered for this grant type")
             }
@@ -150,6 +153,9 @@ impl From<Refusal> for Fault {
     }
 }
 
+const NO_SECRET: &str = "the client authenticates without a secret";
+/// Authentication answers so by itself; should such a refusal come from elsewhere, it looks alike.
+const UNPROVEN: &str = "the client is unknown or did not prove who it is";
 /// What a client learns of a code that is of no use, whatever the reason.
 pub const INVALID_CODE: &str = "the code is unknown, expired, used, or not for this client";
 /// What a client learns of a refresh token that is of no use, whatever the reason.

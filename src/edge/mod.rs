@@ -5,6 +5,8 @@ pub mod keyring;
 pub mod fault;
 pub mod authenticate;
 pub mod throttle;
+pub mod assertion;
+pub mod client_keys;
 pub mod draft;
 pub mod token;
 pub mod introspect;
@@ -21,6 +23,8 @@ use std::time::Duration;
 use crate::crypto::seal::{origin_tag, seal};
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::{Actor, Origin};
+use crate::edge::assertion::AssertionLimits;
+use crate::edge::client_keys::ClientKeys;
 use crate::edge::fault::Fault;
 use crate::edge::keyring::Keyring;
 use crate::edge::throttle::Throttle;
@@ -92,6 +96,10 @@ pub struct Edge {
     pub own_resource: Resource,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
+    /// The keys that clients publish.
+    pub client_keys: ClientKeys,
+    /// What is expected of clients' assertions.
+    pub assertion_limits: AssertionLimits,
     /// Where the private keys are kept; none in memory.
     pub keys_file: Option<std::path::PathBuf>,
     /// Held by one change of a client's metadata or of the keys at a time: each rests on what it

@@ -44,7 +44,7 @@ impl Edge {
             let what = "this client_id is the name of a resource owner: choose another";
             return Err(Fault::refused(ErrorCode::Conflict, what));
         }
-        let secret = (!metadata.is_public()).then(|| new_client_secret(self.entropy.as_ref()));
+        let secret = metadata.has_secret().then(|| new_client_secret(self.entropy.as_ref()));
         let command = Command::RegisterClient {
             client: client.clone(),
             metadata: Box::new(metadata),
@@ -92,7 +92,9 @@ impl Edge {
                         register another client";
             return Err(Fault::refused(ErrorCode::InvalidClientMetadata, what));
         }
-        if actor.client() == Some(id) && !self.may_administer(&metadata) {
+        // Who has no secret yet would need another administrator to make one.
+        let is_locked_out = metadata.has_secret() && had.secrets.is_empty();
+        if actor.client() == Some(id) && (is_locked_out || !self.may_administer(&metadata)) {
             return Err(Refusal::SelfLockout.into());
         }
         let command = Command::UpdateClient { client: id.clone(), metadata: Box::new(metadata) };

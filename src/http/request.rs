@@ -106,7 +106,11 @@ pub async fn authenticated(
     let body = body(app, request, payload).await?;
     let form = Form::parse(content_type(request), &body)?;
     let presented = PresentedCredentials::from_request(&authorization(request), &form)?;
-    let client = app.edge.authenticate(&presented, &caller(request))?;
+    // The addresses stand below the issuer's path, which its URL holds already.
+    let issuer = &app.edge.issuer;
+    let path = request.path();
+    let endpoint = issuer.endpoint(path.strip_prefix(issuer.path()).unwrap_or(path));
+    let client = app.edge.authenticate(&presented, &endpoint, &caller(request)).await?;
     Ok((form, client))
 }
 

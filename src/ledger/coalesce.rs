@@ -138,6 +138,7 @@ fn key(fact: &Fact) -> Option<Key> {
         | Event::BlacklistLifted(_)
         | Event::KeyAdded(_)
         | Event::KeyRetired(_)
+        | Event::ClientAssertionUsed(_)
         | Event::AuditRead(_) => None,
     }
 }

@@ -15,6 +15,9 @@ pub const BASIC_BYTES_MAX: usize = 4 * 1024;
 /// How many bytes a bearer token in a header may take.
 pub const BEARER_BYTES_MAX: usize = 8 * 1024;
 
+/// The value of `client_assertion_type` for a JWT (RFC 7523 section 2.2).
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// What a request presents as client authentication.
 pub enum PresentedCredentials {
     /// `client_secret_basic`.
@@ -30,6 +33,13 @@ pub enum PresentedCredentials {
         client_id: ClientId,
         /// What shall prove it.
         secret: Secret,
+    },
+    /// `private_key_jwt`.
+    Assertion {
+        /// Who it says it is, if it says so beside the assertion.
+        client_id: Option<ClientId>,
+        /// The JWT that shall prove it, unread.
+        assertion: Secret,
     },
     /// `none`: a public client names itself.
     None {
@@ -56,8 +66,8 @@ impl PresentedCredentials {
     pub fn from_request(authorization: &[&[u8]], form: &Form) -> Result<Self, ErrorResponse> {
         let header = only_header(authorization)?;
         let has_secret = form.one("client_secret").is_some();
-        let has_assertion =
-            form.one("client_assertion").is_some() || form.one("client_assertion_type").is_some();
+        let assertion_type = form.one("client_assertion_type");
+        let has_assertion = form.one("client_assertion").is_some() || assertion_type.is_some();
         let methods = [header.is_some(), has_secret, has_assertion];
         if 1 < methods.into_iter().filter(|used| *used).count() {
             return Err(fault("use one method of client authentication only"));
@@ -66,8 +76,16 @@ impl PresentedCredentials {
             return Self::from_header(header, form.one("client_id"));
         }
         let client_id = form.one("client_id").map(str::parse::<ClientId>);
+        if has_assertion {
+            let assertion = form.secret("client_assertion");
+            return Ok(match (client_id.transpose(), assertion) {
+                (Ok(client_id), Some(assertion)) if assertion_type == Some(JWT_BEARER) => {
+                    Self::Assertion { client_id, assertion }
+                }
+                (Ok(_) | Err(_), _) => Self::Malformed { basic: false },
+            });
+        }
         Ok(match (client_id, form.secret("client_secret")) {
-            _ if has_assertion => Self::Malformed { basic: false }, // no such method here
             (Some(Ok(client_id)), Some(secret)) => Self::Post { client_id, secret },
             (Some(Ok(client_id)), None) => Self::None { client_id },
             (Some(Err(_)), _) | (None, Some(_)) => Self::Malformed { basic: false },
@@ -91,6 +109,7 @@ impl PresentedCredentials {
             Self::Basic { client_id, .. }
             | Self::Post { client_id, .. }
             | Self::None { client_id } => Some(client_id),
+            Self::Assertion { client_id, .. } => client_id.as_ref(),
             Self::Absent | Self::Malformed { .. } => None,
         }
     }
@@ -101,7 +120,7 @@ impl PresentedCredentials {
         match self {
             Self::Basic { .. } => true,
             Self::Malformed { basic } => *basic,
-            Self::Post { .. } | Self::None { .. } | Self::Absent => false,
+            Self::Post { .. } | Self::Assertion { .. } | Self::None { .. } | Self::Absent => false,
         }
     }
 }
@@ -185,6 +204,10 @@ mod tests {
             PresentedCredentials::Post { client_id, secret } => {
                 format!("post {client_id} {}", secret.expose())
             }
+            PresentedCredentials::Assertion { client_id, assertion } => {
+                let named = client_id.map_or("nobody".to_owned(), |id| id.to_string());
+                format!("assertion {named} {}", assertion.expose())
+            }
             PresentedCredentials::None { client_id } => format!("none {client_id}"),
             PresentedCredentials::Absent => "absent".to_owned(),
             PresentedCredentials::Malformed { basic } => format!("malformed {basic}"),
@@ -240,6 +263,19 @@ mod tests {
         let body = "client_id=app&client_secret=s&client_assertion=x";
         assert_eq!(read(&[], body), Err(ErrorCode::InvalidRequest));
         assert_eq!(read(&[&header, &header], ""), Err(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn c8_an_assertion_says_that_it_is_a_jwt() {
+        let kind = JWT_BEARER.replace(':', "%3A");
+        let of = |more: &str| read(&[], &format!("client_assertion_type={kind}{more}"));
+        assert_eq!(of("&client_assertion=a.b.c"), ok("assertion nobody a.b.c"));
+        assert_eq!(of("&client_assertion=a.b.c&client_id=app"), ok("assertion app a.b.c"));
+        assert_eq!(of("&client_assertion=a.b.c&client_id=a+b"), ok("malformed false"));
+        assert_eq!(of(""), ok("malformed false"));
+        assert_eq!(read(&[], "client_assertion=a.b.c&client_id=app"), ok("malformed false"));
+        let more = "&client_assertion=a.b.c&client_secret=s";
+        assert_eq!(of(more), Err(ErrorCode::InvalidRequest));
     }
 
     #[test]

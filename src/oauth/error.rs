@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::domain::client::MetadataFault;
 use crate::types::scope::Scope;
 
 /// How many bytes of a description are kept.
@@ -180,6 +181,17 @@ pub fn bearer_challenge(
         attribute("scope", &scope.to_string());
     }
     challenge
+}
+
+impl From<MetadataFault> for ErrorResponse {
+    /// The codes of RFC 7591 section 3.2.2.
+    fn from(fault: MetadataFault) -> Self {
+        let code = match fault.member {
+            "redirect_uris" => ErrorCode::InvalidRedirectUri,
+            _ => ErrorCode::InvalidClientMetadata,
+        };
+        Self::new(code, fault.to_string())
+    }
 }
 
 #[cfg(test)]

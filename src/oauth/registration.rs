@@ -25,6 +25,8 @@ pub struct RawRegistration {
     redirect_uris: Sent,
     scope: Sent,
     token_endpoint_auth_method: Sent,
+    jwks: Sent,
+    jwks_uri: Sent,
     resources: Sent,
     access_token_format: Sent,
     access_token_lifetime_s: Sent,
@@ -85,8 +87,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ErrorResponse> {
     serde_json::from_slice(body).map_err(|_| {
         fault(
             "the body must be a JSON object of these members, each at most once: client_id, \
-             client_name, grant_types, redirect_uris, scope, token_endpoint_auth_method, \
-             resources, access_token_format, access_token_lifetime_s, refresh_idle_s, \
+             client_name, grant_types, redirect_uris, scope, token_endpoint_auth_method, jwks, \
+             jwks_uri, resources, access_token_format, access_token_lifetime_s, refresh_idle_s, \
              refresh_absolute_s, rotation, grace_s, grace_retries_max, shadow_generations_max",
         )
     })
@@ -140,9 +142,14 @@ fn amend(
     set(&mut to.redirect_uris, raw.redirect_uris, "redirect_uris", what)?;
     let what = "must be a string of at most 64 scope tokens with single spaces between";
     set(&mut to.scope, raw.scope, "scope", what)?;
-    let (member, what) =
-        ("token_endpoint_auth_method", "must be client_secret_basic, client_secret_post or none");
+    let member = "token_endpoint_auth_method";
+    let what = "must be client_secret_basic, client_secret_post, private_key_jwt or none";
     set(&mut to.token_endpoint_auth_method, raw.token_endpoint_auth_method, member, what)?;
+    let what = "must be a JWK Set of 1 to 8 public keys with different kid for EdDSA (Ed25519), \
+                ES256 or RS256 (2048 bits or more) signatures, without any private member";
+    set(&mut to.jwks, raw.jwks, "jwks", what)?;
+    let what = "must be an https URL of at most 512 bytes, or http to a loopback host";
+    set(&mut to.jwks_uri, raw.jwks_uri, "jwks_uri", what)?;
     let what = "must be an array of at most 16 absolute URIs without fragment";
     set(&mut to.resources, raw.resources, "resources", what)?;
     let what = "must be jwt or opaque";
@@ -184,22 +191,13 @@ fn set<T: DeserializeOwned>(
     Ok(())
 }
 
-/// Scope, resources and name are bounded one by one; only the redirect URIs can make it too much.
+/// Scope, resources and name are bounded one by one; only keys and redirect URIs can be too much.
 fn check_size(metadata: &ClientMetadata) -> Result<(), MetadataFault> {
     let fits = serde_json::to_vec(metadata).is_ok_and(|json| json.len() <= METADATA_BYTES_MAX);
     let what = "too long: all metadata together may take 12288 bytes";
-    if fits { Ok(()) } else { Err(MetadataFault { member: "redirect_uris", what }) }
-}
-
-impl From<MetadataFault> for ErrorResponse {
-    /// The codes of RFC 7591 section 3.2.2.
-    fn from(fault: MetadataFault) -> Self {
-        let code = match fault.member {
-            "redirect_uris" => ErrorCode::InvalidRedirectUri,
-            _ => ErrorCode::InvalidClientMetadata,
-        };
-        Self::new(code, fault.to_string())
-    }
+    let uris: usize = metadata.redirect_uris.iter().map(|uri| uri.as_str().len()).sum();
+    let member = if uris < METADATA_BYTES_MAX / 2 { "jwks" } else { "redirect_uris" };
+    if fits { Ok(()) } else { Err(MetadataFault { member, what }) }
 }
 
 #[cfg(test)]
@@ -251,6 +249,8 @@ mod tests {
             redirect_uris: serde_json::from_value(body["redirect_uris"].clone()).unwrap(),
             scope: "read write".parse().unwrap(),
             token_endpoint_auth_method: AuthMethod::None,
+            jwks: None,
+            jwks_uri: None,
             resources: serde_json::from_value(body["resources"].clone()).unwrap(),
             access_token_format: AccessTokenFormat::Opaque,
             access_token_lifetime_s: 600,
@@ -275,7 +275,7 @@ mod tests {
             ("redirect_uris", json!("https://a.example")),
             ("scope", json!("a  b")),
             ("scope", json!(["a"])),
-            ("token_endpoint_auth_method", json!("private_key_jwt")),
+            ("token_endpoint_auth_method", json!("tls_client_auth")),
             ("resources", json!(["photos"])),
             ("access_token_format", json!("JWT")),
             ("access_token_lifetime_s", json!("600")),
@@ -322,7 +322,7 @@ mod tests {
             "[]",
             "[\"photos\"]",
             "{",
-            "{\"jwks\":{}}",
+            "{\"jwk\":{}}",
             "{} {}",
             "{\"grace_s\":1,\"grace_s\":2}",
         ] {

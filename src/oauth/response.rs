@@ -3,6 +3,7 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::crypto::public_jwk::ASSERTION_ALGORITHMS;
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::oauth::issuer::Issuer;
 use crate::types::id::ClientId;
@@ -101,10 +102,13 @@ pub struct Metadata {
     /// REQUIRED even without an authorization endpoint, and an empty array must be left out. The
     /// codes that are redeemed here are those of the response type `code`, so that is what stands.
     response_types_supported: [&'static str; 1],
-    token_endpoint_auth_methods_supported: [AuthMethod; 3],
-    revocation_endpoint_auth_methods_supported: [AuthMethod; 3],
+    token_endpoint_auth_methods_supported: [AuthMethod; 4],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    revocation_endpoint_auth_methods_supported: [AuthMethod; 4],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// Without `none`: who asks about a token has to prove who it is (RFC 7662 section 2.1).
-    introspection_endpoint_auth_methods_supported: [AuthMethod; 2],
+    introspection_endpoint_auth_methods_supported: [AuthMethod; 3],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     code_challenge_methods_supported: [&'static str; 1],
 }
 
@@ -129,8 +133,11 @@ impl Metadata {
             grant_types_supported: GrantType::ALL,
             response_types_supported: ["code"],
             token_endpoint_auth_methods_supported: AuthMethod::ALL,
+            token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             revocation_endpoint_auth_methods_supported: AuthMethod::ALL,
+            revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             introspection_endpoint_auth_methods_supported: AuthMethod::CONFIDENTIAL,
+            introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             code_challenge_methods_supported: ["S256"],
         }
     }
@@ -229,22 +236,33 @@ mod tests {
             "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
             "response_types_supported": ["code"],
             "token_endpoint_auth_methods_supported":
-                ["client_secret_basic", "client_secret_post", "none"],
+                ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+            "token_endpoint_auth_signing_alg_values_supported":
+                ["EdDSA", "Ed25519", "ES256", "RS256"],
             "revocation_endpoint_auth_methods_supported":
-                ["client_secret_basic", "client_secret_post", "none"],
+                ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+            "revocation_endpoint_auth_signing_alg_values_supported":
+                ["EdDSA", "Ed25519", "ES256", "RS256"],
             "introspection_endpoint_auth_methods_supported":
-                ["client_secret_basic", "client_secret_post"],
+                ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "introspection_endpoint_auth_signing_alg_values_supported":
+                ["EdDSA", "Ed25519", "ES256", "RS256"],
             "code_challenge_methods_supported": ["S256"],
         });
         assert_eq!(serde_json::to_value(Metadata::of(&issuer())).unwrap(), expected);
     }
 
     #[test]
-    fn d3_d5_no_array_is_empty_and_no_algorithm_is_promised() {
-        let value = serde_json::to_value(Metadata::of(&issuer())).unwrap();
-        for (name, value) in value.as_object().unwrap() {
+    fn d3_d5_no_array_is_empty_and_every_list_of_methods_has_its_algorithms() {
+        let value_of = serde_json::to_value(Metadata::of(&issuer())).unwrap();
+        for (name, value) in value_of.as_object().unwrap() {
             assert!(value.as_array().is_none_or(|array| !array.is_empty()), "{name}");
-            assert!(!name.ends_with("signing_alg_values_supported"), "{name}");
+            if let Some(endpoint) = name.strip_suffix("_auth_methods_supported") {
+                let algorithms = &value_of[format!("{endpoint}_auth_signing_alg_values_supported")];
+                let algorithms = algorithms.as_array().unwrap();
+                assert!(algorithms.contains(&json!("RS256")), "{name}");
+                assert!(!algorithms.contains(&json!("none")), "{name}");
+            }
         }
     }
 }

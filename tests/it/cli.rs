@@ -106,6 +106,7 @@ fn what_makes_no_sense_does_not_parse() {
         "client register --grant-type password",
         "client register --refresh-idle-s soon",
         "client register --client-secret x",
+        "client register --jwks-file - --jwks-uri https://a.example/jwks",
         "audit valid --client a",
         "audit valid --at yesterday --client a",
         "audit token",

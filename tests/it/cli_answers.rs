@@ -190,6 +190,23 @@ fn members_of_a_json_file_are_sent_with_the_flags_over_them() {
 }
 
 #[test]
+fn c8_the_keys_of_a_client_are_registered_from_a_file_or_by_their_address() {
+    let answer = r#"{"client_id":"robot"}"#;
+    let answers = || vec![token(), http("201 Created", "", answer)];
+    let line = "client register --auth-method private_key_jwt --jwks-file -";
+    let by_file = ran(line, r#"{"keys": [{"kty": "OKP"}]}"#, answers());
+    let line = "client register --auth-method private_key_jwt --jwks-uri https://a.example/jwks";
+    let by_uri = ran(line, "", answers());
+    assert!(by_file.result.is_ok() && by_uri.result.is_ok());
+    let sent = [&by_file, &by_uri].map(|ran| &ran.requests[1].body);
+    let sent = sent.map(|body| serde_json::from_str::<serde_json::Value>(body).unwrap());
+    assert!(sent.iter().all(|sent| sent["token_endpoint_auth_method"] == "private_key_jwt"));
+    assert_eq!(sent[0]["jwks"], serde_json::json!({ "keys": [{ "kty": "OKP" }] }));
+    assert_eq!(sent[1]["jwks_uri"], "https://a.example/jwks");
+    assert!(!by_file.notes.contains("client_secret"), "{}", by_file.notes);
+}
+
+#[test]
 fn a_secret_that_could_not_be_shown_is_a_failure_and_an_answer_nobody_reads_is_not() {
     let answer = r#"{"client_id":"photos","client_secret":"tls_new"}"#;
     let answers = vec![token(), http("201 Created", "", answer)];

@@ -1,6 +1,6 @@
 //! The resource server's guard, over real HTTP: an issuer, an API behind guards, and its clients.
 
-mod issuer;
+pub(crate) mod issuer;
 mod api;
 mod answers;
 mod tokens;

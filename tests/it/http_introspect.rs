@@ -147,8 +147,13 @@ async fn d1_d2_d3_d7_the_metadata_stands_after_the_well_known_path_and_names_eve
         assert_eq!(metadata[member], json!(format!("{ISSUER}{path}")), "{member}");
     }
     assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
-    let methods = json!(["client_secret_basic", "client_secret_post", "none"]);
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]);
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
+    for endpoint in ["token", "revocation", "introspection"] {
+        let algorithms =
+            &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
+        assert_eq!(algorithms, &json!(["EdDSA", "Ed25519", "ES256", "RS256"]), "{endpoint}");
+    }
     for absent in [
         "/.well-known/oauth-authorization-server",
         "/t/.well-known/oauth-authorization-server",

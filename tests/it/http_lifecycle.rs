@@ -230,7 +230,7 @@ async fn a_clean_stop_under_load_loses_no_answer() {
         tokens.extend(client.await.unwrap());
     }
     let replayed = open_log(&server.data(), CACHE_BYTES, 0, |_| {}).unwrap();
-    assert!(replayed.clean && 200 <= tokens.len());
+    assert!(replayed.clean && 100 <= tokens.len());
     for token in &tokens {
         let digest = token_ledger::crypto::digest::access_token(token).short();
         assert!(replayed.state.token(&digest).is_some(), "an acknowledged token is lost");

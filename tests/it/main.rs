@@ -25,6 +25,8 @@ mod http_token;
 mod http_client_auth;
 mod http_throttle;
 mod tls;
+mod http_assertions;
+mod http_client_keys;
 mod http_cors;
 mod http_codes;
 mod http_refresh;

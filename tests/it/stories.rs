@@ -56,6 +56,7 @@ macro_rules! stories {
 }
 
 stories! {
+    assertions
     authorization_code
     batches
     blacklist

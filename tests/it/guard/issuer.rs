@@ -17,17 +17,17 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// When every test begins, in seconds since the epoch.
-pub(super) const NOW: u64 = 1_800_000_000;
-pub(super) const ISSUER: &str = "https://tokens.example.com";
-pub(super) const RESOURCE: &str = "https://api.example.com/photos";
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const ISSUER: &str = "https://tokens.example.com";
+pub(crate) const RESOURCE: &str = "https://api.example.com/photos";
 
-pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// A signing key with its identifier.
-pub(super) struct Key {
-    pub(super) kid: &'static str,
+pub(crate) struct Key {
+    pub(crate) kid: &'static str,
     pair: Pair,
 }
 
@@ -38,20 +38,20 @@ enum Pair {
 }
 
 impl Key {
-    pub(super) fn eddsa(kid: &'static str) -> Self {
+    pub(crate) fn eddsa(kid: &'static str) -> Self {
         Self { kid, pair: Pair::Ed(Ed25519KeyPair::generate().unwrap()) }
     }
 
-    pub(super) fn es256(kid: &'static str) -> Self {
+    pub(crate) fn es256(kid: &'static str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         Self { kid, pair: Pair::Ec(pair) }
     }
 
-    pub(super) fn rs256(kid: &'static str) -> Self {
+    pub(crate) fn rs256(kid: &'static str) -> Self {
         Self { kid, pair: Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()) }
     }
 
-    pub(super) fn alg(&self) -> &'static str {
+    pub(crate) fn alg(&self) -> &'static str {
         match self.pair {
             Pair::Ed(_) => "EdDSA",
             Pair::Ec(_) => "ES256",
@@ -60,7 +60,7 @@ impl Key {
     }
 
     /// The public half, as published.
-    pub(super) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
             Pair::Ed(pair) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key()) })
@@ -83,7 +83,7 @@ impl Key {
     }
 
     /// A compact JWS of exactly this header and payload.
-    pub(super) fn sign(&self, header: &Value, payload: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, payload: &Value) -> String {
         let message = format!("{}.{}", encode(header.to_string()), encode(payload.to_string()));
         let bytes = message.as_bytes();
         let signature = match &self.pair {
@@ -98,18 +98,18 @@ impl Key {
         format!("{message}.{}", encode(signature))
     }
 
-    pub(super) fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({ "typ": "at+jwt", "alg": self.alg(), "kid": self.kid })
     }
 
     /// An access token with these claims instead of, or beside, the usual ones; null leaves one out.
-    pub(super) fn token(&self, claims: Value) -> String {
+    pub(crate) fn token(&self, claims: Value) -> String {
         self.sign(&self.header(), &with(claims))
     }
 }
 
 /// The usual claims of an access token of an hour, with changes; null takes a claim away.
-pub(super) fn with(changes: Value) -> Value {
+pub(crate) fn with(changes: Value) -> Value {
     let mut claims = json!({
         "iss": ISSUER, "aud": RESOURCE, "sub": "alice", "client_id": "photos", "jti": "j1",
         "iat": NOW, "exp": NOW + 3600, "scope": "photos.read",
@@ -126,20 +126,22 @@ pub(super) fn with(changes: Value) -> Value {
 
 /// What the issuer says when it is asked.
 #[derive(Clone)]
-pub(super) enum Says {
+pub(crate) enum Says {
     Json(Value),
     /// A sound answer under a status that is not 200.
     Status(u16, Value),
     Bytes(Vec<u8>),
     /// The same in chunks, without announcing how many.
     Chunks(Vec<u8>),
+    /// Somewhere else.
+    Moved(String),
     /// Nothing, for as long as anybody waits.
     Nothing,
 }
 
 /// A running issuer.
-pub(super) struct Issuer {
-    pub(super) url: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
     heard: web::Data<Heard>,
     handle: ServerHandle,
 }
@@ -164,6 +166,7 @@ async fn answer(request: HttpRequest, body: String, heard: web::Data<Heard>) -> 
             let chunks = bytes.chunks(1024).map(web::Bytes::copy_from_slice).collect();
             HttpResponse::Ok().body(Chunked(chunks))
         }
+        Says::Moved(to) => HttpResponse::Found().insert_header(("location", to)).finish(),
         Says::Nothing => std::future::pending().await,
     }
 }
@@ -188,7 +191,7 @@ impl actix_web::body::MessageBody for Chunked {
 
 impl Issuer {
     /// An issuer that says this to whoever asks.
-    pub(super) fn saying(says: Says) -> Self {
+    pub(crate) fn saying(says: Says) -> Self {
         let (questions, last) = (AtomicUsize::new(0), Mutex::new(None));
         let heard = web::Data::new(Heard { says: Mutex::new(says), questions, last });
         let data = web::Data::clone(&heard);
@@ -204,37 +207,37 @@ impl Issuer {
     }
 
     /// An issuer that publishes these keys.
-    pub(super) fn publishing(keys: &[&Key]) -> Self {
+    pub(crate) fn publishing(keys: &[&Key]) -> Self {
         Self::saying(key_set(keys))
     }
 
-    pub(super) fn now_says(&self, says: Says) {
+    pub(crate) fn now_says(&self, says: Says) {
         *self.heard.says.lock() = says;
     }
 
     /// How often it was asked.
-    pub(super) fn questions(&self) -> usize {
+    pub(crate) fn questions(&self) -> usize {
         self.heard.questions.load(Ordering::SeqCst)
     }
 
     /// The `Authorization` header and the body of the last question.
-    pub(super) fn last_question(&self) -> (String, String) {
+    pub(crate) fn last_question(&self) -> (String, String) {
         self.heard.last.lock().clone().unwrap()
     }
 
     /// Goes away: connections are refused from here on.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.handle.stop(false).await;
     }
 }
 
-pub(super) fn key_set(keys: &[&Key]) -> Says {
+pub(crate) fn key_set(keys: &[&Key]) -> Says {
     let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
     Says::Json(json!({ "keys": keys }))
 }
 
 /// A key, and an issuer that publishes it.
-pub(super) fn issuer_with_key() -> (Arc<Key>, Issuer) {
+pub(crate) fn issuer_with_key() -> (Arc<Key>, Issuer) {
     let key = Arc::new(Key::eddsa("k1"));
     let issuer = Issuer::publishing(&[&key]);
     (key, issuer)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use token_ledger::domain::event::{Event, How, Target};
 use token_ledger::domain::record::Record;
 use token_ledger::domain::state::State;
-use token_ledger::types::digest::ShortDigest;
+use token_ledger::types::digest::{Digest, ShortDigest};
 use token_ledger::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
 use token_ledger::types::time::Timestamp;
 
@@ -40,6 +40,8 @@ pub(crate) struct Auditor {
     erased: BTreeSet<SubjectId>,
     in_force: BTreeMap<BlacklistId, Target>,
     lifted: BTreeSet<BlacklistId>,
+    /// Until when no client may prove itself by this again.
+    assertions: BTreeMap<Digest, Timestamp>,
     /// Everything issued up to here is dead, by target as text.
     marks: BTreeMap<String, Seq>,
 }
@@ -116,6 +118,12 @@ impl Auditor {
                 let grant = self.grants.get_mut(&record.about.grant.unwrap()).unwrap();
                 assert!(!grant.is_dead, "{seq}: revoked once");
                 grant.is_dead = true;
+            }
+            Event::ClientAssertionUsed(data) => {
+                assert!(record.at < data.expires_at.plus_seconds(60), "{seq}: too old to tell");
+                let before = self.assertions.insert(data.digest, data.expires_at);
+                let is_over = |expires_at: Timestamp| expires_at.plus_seconds(60) <= record.at;
+                assert!(before.is_none_or(is_over), "{seq}: an assertion proves once");
             }
             Event::BlacklistAdded(_) | Event::BlacklistLifted(_) => self.read_blacklist(record),
             Event::LedgerCreated(_)

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use actix_web::web::Data;
 use parking_lot::{Condvar, Mutex, RwLock};
 use token_ledger::clock::{Clock, SystemClock};
+use token_ledger::crypto::assertion::AudienceRule;
 use token_ledger::crypto::digest;
 use token_ledger::crypto::keys::KeyFile;
 use token_ledger::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::record::Actor;
 use token_ledger::domain::state::State;
+use token_ledger::edge::assertion::AssertionLimits;
+use token_ledger::edge::client_keys::{ClientKeyLimits, ClientKeys};
 use token_ledger::edge::keyring::Keyring;
 use token_ledger::edge::throttle::{Throttle, ThrottleLimits};
 use token_ledger::edge::{Edge, EdgeLimits};
@@ -28,7 +31,6 @@ use token_ledger::log::block::Block;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::store::{Store, StoreError};
 use token_ledger::types::id::{RequestId, Seq};
-use token_ledger::types::network::TrustedProxies;
 use zeroize::Zeroizing;
 
 use crate::support::wire::{Answer, Call, Wire};
@@ -107,13 +109,11 @@ impl Frail {
         };
         let ledger = Ledger::start(store, state, clock, limits).unwrap();
         let edge = edge(ledger.clone(), keys);
+        let header = ForwardedHeader::XForwardedFor;
         let app = App {
             edge,
             database: None,
-            proxies: Proxies {
-                trusted: TrustedProxies::default(),
-                header: ForwardedHeader::XForwardedFor,
-            },
+            proxies: Proxies { trusted: "".parse().unwrap(), header },
             origins: Origins::default(),
             body_bytes_max: 16_384,
             body_timeout_ms: 5000,
@@ -182,6 +182,10 @@ fn founded(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, keys: &KeyFile) -> St
 fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
     let rows = Box::new(MemoryRows::default());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let client_keys =
+        ClientKeyLimits { max_age_s: 300, refetch_min_s: 10, timeout_ms: 1000, clients_max: 8 };
+    let throttle =
+        ThrottleLimits { per_address_minute_max: 1000, per_client_minute_max: 1000, keys_max: 64 };
     Arc::new(Edge {
         ledger,
         vault: Arc::new(Vault::new(rows, Zeroizing::new(*keys.vault_key()))),
@@ -189,13 +193,17 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         issuer: "https://ledger.example".parse().unwrap(),
         own_resource: "https://ledger.example".parse().unwrap(),
         entropy,
+        client_keys: ClientKeys::new(client_keys).unwrap(),
+        assertion_limits: AssertionLimits {
+            audience: AudienceRule::Rfc7523,
+            lifetime_s_max: 300,
+            leeway_s: 10,
+            kept_max: 10,
+        },
+        throttle: Throttle::new(throttle, Arc::new(SystemClock)),
         keys_file: None,
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(1),
-        throttle: Throttle::new(
-            ThrottleLimits { per_address_minute_max: 20, per_client_minute_max: 10, keys_max: 16 },
-            Arc::new(SystemClock),
-        ),
         limits: EdgeLimits {
             code_lifetime_s: 60,
             page_grants_max: 10,

@@ -22,6 +22,7 @@ pub(crate) const EVERYTHING: &[(&str, &[&str])] = &[
     ("15", &["key k2", "retire k1", "audit g1"]),
     ("16", &["grant g4 photos ann", "redeem g4 a16", "grant g5 photos bob", "redeem g5 a17"]),
     ("17", &["erase ann", "ban b6 all", "lift b6", "revoke-grant g5"]),
+    ("17.5", &["prove robot j1"]),
     ("18", &["refresh g4.0 a18", "close"]),
 ];
 

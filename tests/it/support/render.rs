@@ -176,6 +176,9 @@ impl Names {
             }
             Event::BlacklistLifted(data) => self.of(&data.id),
             Event::ClientAuthenticationFailed(data) => format!("count {}", data.count),
+            Event::ClientAssertionUsed(data) => {
+                format!("{} {}", self.digest(&data.digest), seconds(data.expires_at))
+            }
             Event::KeyAdded(data) => data.kid.to_string(),
             Event::KeyRetired(data) => data.kid.to_string(),
             Event::AuditRead(data) => data.what.clone(),

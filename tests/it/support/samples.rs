@@ -1,12 +1,12 @@
 //! One record, or a few, of every event, of values that never change.
 
-use token_ledger::domain::client::{AccessTokenFormat, ClientMetadata};
+use token_ledger::domain::client::{AccessTokenFormat, AuthMethod, ClientMetadata};
 use token_ledger::domain::event::{
     AccessTokenIssued, AccessTokenRevoked, AuditRead, BlacklistAdded, BlacklistLifted, Cause,
-    ClientAuthenticationFailed, ClientDisabled, ClientEnabled, ClientRegistered,
-    ClientSecretRotated, ClientUpdated, CodeIssued, CodeRedeemed, CodeRefusal, CodeRefused,
-    CodeReplayed, Event, GrantCreated, GrantRevoked, How, KeyAdded, KeyRetired, LedgerClosed,
-    LedgerCreated, LedgerOpened, RefreshRefusal, RefreshRefused, RefreshTokenIssued,
+    ClientAssertionUsed, ClientAuthenticationFailed, ClientDisabled, ClientEnabled,
+    ClientRegistered, ClientSecretRotated, ClientUpdated, CodeIssued, CodeRedeemed, CodeRefusal,
+    CodeRefused, CodeReplayed, Event, GrantCreated, GrantRevoked, How, KeyAdded, KeyRetired,
+    LedgerClosed, LedgerCreated, LedgerOpened, RefreshRefusal, RefreshRefused, RefreshTokenIssued,
     RefreshTokenRetried, RefreshTokenReused, RefreshTokenRotated, RefreshTokenUsed, Reuse,
     SubjectErased, SubjectRegistered, Target,
 };
@@ -100,6 +100,21 @@ fn of_clients() -> Vec<Event> {
         refresh_absolute_s: Some(31_536_000),
         ..ClientMetadata::default()
     };
+    let keys = serde_json::json!({ "keys": [
+        { "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" },
+        { "kty": "EC", "crv": "P-256", "kid": "es", "x": "A".repeat(43), "y": "A".repeat(43) },
+        { "kty": "RSA", "kid": "rs", "n": "_".repeat(340) + "_w", "e": "AQAB" },
+    ] });
+    let signing = ClientMetadata {
+        token_endpoint_auth_method: AuthMethod::PrivateKeyJwt,
+        jwks: Some(serde_json::from_value(keys).unwrap()),
+        ..ClientMetadata::default()
+    };
+    let publishing = ClientMetadata {
+        jwks: None,
+        jwks_uri: Some("https://app.example/jwks.json".parse().unwrap()),
+        ..signing.clone()
+    };
     let (reason, method) = (text("why \u{7}"), text("client_secret_basic"));
     vec![
         ClientRegistered { metadata: Box::new(full.clone()), secret: Some(digest("s1")) }.into(),
@@ -109,6 +124,9 @@ fn of_clients() -> Vec<Event> {
         ClientDisabled { reason: reason.clone() }.into(),
         ClientEnabled { reason }.into(),
         ClientAuthenticationFailed { method, count: 1999 }.into(),
+        ClientRegistered { metadata: Box::new(signing), secret: None }.into(),
+        ClientUpdated { metadata: Box::new(publishing) }.into(),
+        ClientAssertionUsed { digest: digest("j1"), expires_at: LATER }.into(),
     ]
 }
 

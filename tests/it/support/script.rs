@@ -9,13 +9,14 @@ use token_ledger::domain::record::About;
 use token_ledger::types::id::Seq;
 use token_ledger::types::resource::Resources;
 use token_ledger::types::scope::Scope;
+use token_ledger::types::time::Timestamp;
 
 use crate::support::names::{
     blacklist_id, client_id, code, digest, draft, grant_id, key_id, owner, refresh_digest,
     resources, scope, subject_id, tag,
 };
 use crate::support::render;
-use crate::support::world::{World, add_key};
+use crate::support::world::{EPOCH_S, World, add_key};
 
 /// What a story knows beside the ledger: what its names stand for.
 pub(crate) struct Script {
@@ -209,6 +210,14 @@ impl Script {
             "fail-auth" => Command::FailAuthentication {
                 client: client_id(line.word(1)),
                 method: "client_secret_basic".to_owned(),
+            },
+            "prove" => Command::UseAssertion {
+                client: client_id(line.word(1)),
+                digest: digest(line.word(2)),
+                expires_at: Timestamp::from_seconds(
+                    EPOCH_S + line.option("until").map_or(300, |until| until.parse().unwrap()),
+                ),
+                kept_max: line.option("kept").map_or(1000, |kept| kept.parse().unwrap()),
             },
             "open" => Command::OpenLedger { version: "0".to_owned(), clean: true },
             "close" => Command::CloseLedger,

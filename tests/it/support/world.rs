@@ -186,7 +186,8 @@ fn actor(command: &Command) -> Actor {
     match command {
         Command::RedeemCode { client, .. }
         | Command::IssueToClient { client, .. }
-        | Command::RevokeToken { client, .. } => Actor::Client(client.clone()),
+        | Command::RevokeToken { client, .. }
+        | Command::UseAssertion { client, .. } => Actor::Client(client.clone()),
         Command::Refresh(refresh) => Actor::Client(refresh.client.clone()),
         Command::CreateGrant { .. } => Actor::Login(client_id("login")),
         Command::ReadAudit { .. } => Actor::Auditor(client_id("auditor")),
@@ -212,8 +213,12 @@ fn origin(command: &Command) -> Option<Origin> {
     if matches!(command, Command::RedeemCode { .. } | Command::Refresh(_)) {
         return Some(Origin::Sealed(sealed("origin")));
     }
-    let of_client =
-        matches!(command, Command::IssueToClient { .. } | Command::FailAuthentication { .. });
+    let of_client = matches!(
+        command,
+        Command::IssueToClient { .. }
+            | Command::FailAuthentication { .. }
+            | Command::UseAssertion { .. }
+    );
     of_client.then(|| {
         let (address, user_agent) = ("192.0.2.7".to_owned(), "robot/1 \"x\"".to_owned());
         Origin::Clear { address, user_agent }
