@@ -1,5 +1,7 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
+mod transport;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +10,10 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::task::JoinHandle;
 use actix_web::web::Data;
-use rustls::ServerConfig;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
-use crate::config::value::{AssertionAudience, FilePath, ProxyHeader};
+use crate::config::value::AssertionAudience;
 use crate::crypto::assertion::AudienceRule;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
@@ -24,9 +25,8 @@ use crate::edge::{Edge, EdgeLimits};
 use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
 use crate::http::cors::Origins;
-use crate::http::forwarded::{ForwardedHeader, Proxies};
 use crate::http::server::{Listening, ServerLimits, listen};
-use crate::http::tls::{Certificate, TlsError, TlsFiles};
+use crate::http::tls::{Certificate, TlsError};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
@@ -34,6 +34,7 @@ use crate::ledger::vault::Vault;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
+use crate::run::transport::{certificates, proxies, tls_of};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
 
@@ -235,47 +236,6 @@ async fn serve(
         serving,
         rewriting,
     })
-}
-
-/// The certificates of both listeners; one without has to be out of reach of others.
-fn certificates(
-    sockets: &[TcpListener; 2],
-    config: &Config,
-) -> Result<[Option<Arc<Certificate>>; 2], RunError> {
-    let read = |certificate: &FilePath, key: &FilePath| {
-        let files = certificate.path().zip(key.path());
-        let files = files.map(|(certificate, key)| TlsFiles {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-        });
-        files.map(Certificate::read).transpose()
-    };
-    let public = read(&config.tls_certificate_file, &config.tls_key_file)?.map(Arc::new);
-    let admin = read(&config.admin_tls_certificate_file, &config.admin_tls_key_file)?;
-    let admin = admin.map(Arc::new).or_else(|| public.clone());
-    let [public_socket, admin_socket] = sockets;
-    for (listener, socket, certificate) in
-        [("public", public_socket, &public), ("admin", admin_socket, &admin)]
-    {
-        let address = socket.local_addr().map_err(RunError::Listen)?;
-        let is_reachable = !address.ip().to_canonical().is_loopback();
-        if certificate.is_none() && is_reachable && config.behind_proxy.is_empty() {
-            return Err(RunError::Plain { listener, address });
-        }
-    }
-    Ok([public, admin])
-}
-
-fn tls_of(certificate: &Option<Arc<Certificate>>) -> Result<Option<ServerConfig>, TlsError> {
-    certificate.as_ref().map(Certificate::server_config).transpose()
-}
-
-fn proxies(config: &Config) -> Proxies {
-    let header = match config.proxy_header {
-        ProxyHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
-        ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
-    };
-    Proxies { trusted: config.behind_proxy.clone(), header }
 }
 
 /// Stops the writer once it has answered what waits.
