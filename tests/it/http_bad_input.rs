@@ -86,7 +86,7 @@ async fn metadata_out_of_its_range_names_the_member() {
         ("grace_s", json!(3601)),
         ("grace_retries_max", json!(-1)),
         ("rotation", json!("sometimes")),
-        ("token_endpoint_auth_method", json!("private_key_jwt")),
+        ("token_endpoint_auth_method", json!("tls_client_auth")),
         ("scope", json!("a".repeat(20_000).get(..10_000))),
         ("scope", json!((0..65).map(|i| format!("s{i}")).collect::<Vec<_>>().join(" "))),
         ("resources", json!(["relative"])),
