@@ -1,6 +1,7 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
 mod limits;
+mod transport;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,11 +11,9 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::task::JoinHandle;
 use actix_web::web::Data;
-use rustls::ServerConfig;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
-use crate::config::value::FilePath;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
 use crate::edge::Edge;
@@ -25,7 +24,7 @@ use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
 use crate::http::cors::Origins;
 use crate::http::server::{Listening, listen};
-use crate::http::tls::{Certificate, TlsError, TlsFiles};
+use crate::http::tls::{Certificate, TlsError};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
@@ -34,8 +33,9 @@ use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::limits::{
-    assertion_limits, client_key_limits, edge_limits, proxies, server_limits, throttle_limits,
+    assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
 };
+use crate::run::transport::{certificates, proxies, tls_of};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
 
@@ -243,39 +243,6 @@ async fn serve(
         serving,
         tasks: [rewriting, rotating],
     })
-}
-
-/// The certificates of both listeners; one without has to be out of reach of others.
-fn certificates(
-    sockets: &[TcpListener; 2],
-    config: &Config,
-) -> Result<[Option<Arc<Certificate>>; 2], RunError> {
-    let read = |certificate: &FilePath, key: &FilePath| {
-        let files = certificate.path().zip(key.path());
-        let files = files.map(|(certificate, key)| TlsFiles {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-        });
-        files.map(Certificate::read).transpose()
-    };
-    let public = read(&config.tls_certificate_file, &config.tls_key_file)?.map(Arc::new);
-    let admin = read(&config.admin_tls_certificate_file, &config.admin_tls_key_file)?;
-    let admin = admin.map(Arc::new).or_else(|| public.clone());
-    let [public_socket, admin_socket] = sockets;
-    for (listener, socket, certificate) in
-        [("public", public_socket, &public), ("admin", admin_socket, &admin)]
-    {
-        let address = socket.local_addr().map_err(RunError::Listen)?;
-        let is_reachable = !address.ip().to_canonical().is_loopback();
-        if certificate.is_none() && is_reachable && config.behind_proxy.is_empty() {
-            return Err(RunError::Plain { listener, address });
-        }
-    }
-    Ok([public, admin])
-}
-
-fn tls_of(certificate: &Option<Arc<Certificate>>) -> Result<Option<ServerConfig>, TlsError> {
-    certificate.as_ref().map(Certificate::server_config).transpose()
 }
 
 /// Stops the writer once it has answered what waits.

@@ -2,22 +2,13 @@
 //! decides one.
 
 use crate::config::settings::Config;
-use crate::config::value::{AssertionAudience, ProxyHeader};
+use crate::config::value::AssertionAudience;
 use crate::crypto::assertion::AudienceRule;
 use crate::edge::EdgeLimits;
 use crate::edge::assertion::AssertionLimits;
 use crate::edge::client_keys::ClientKeyLimits;
 use crate::edge::throttle::ThrottleLimits;
-use crate::http::forwarded::{ForwardedHeader, Proxies};
 use crate::http::server::ServerLimits;
-
-pub(super) fn proxies(config: &Config) -> Proxies {
-    let header = match config.proxy_header {
-        ProxyHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
-        ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
-    };
-    Proxies { trusted: config.behind_proxy.clone(), header }
-}
 
 pub(super) fn edge_limits(config: &Config) -> EdgeLimits {
     EdgeLimits {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use token_ledger::oauth::credentials::JWT_BEARER;
 
 use crate::guard::issuer::{Key, encode};
-use crate::support::server::{API, ISSUER, NOW_S, Server, forgiving};
+use crate::support::server::{API, ISSUER, NOW_S, Server};
 use crate::support::wire::{Answer, Call, together};
 
 const OWN: (&str, &str) = ("grant_type", "client_credentials");
@@ -108,7 +108,11 @@ async fn c8_a_signature_of_each_algorithm_proves_the_client_at_each_endpoint() {
 
 #[actix_web::test]
 async fn c8_every_claim_is_checked_and_every_refusal_is_that_of_an_unknown_client() {
-    let server = Server::start_with(forgiving).await;
+    // More failures than a caller may have.
+    let server = Server::start_with(|raw| {
+        (raw.auth_failures_per_minute_max, raw.client_auth_failures_per_minute_max) = (1000, 1000);
+    })
+    .await;
     let key = Key::eddsa("ed");
     robot(&server, &[&key]).await;
     for (changes, what) in [
@@ -174,7 +178,11 @@ async fn c8_the_issuer_can_be_the_only_audience() {
 
 #[actix_web::test]
 async fn c8_the_key_decides_the_algorithm_and_the_header_only_agrees() {
-    let server = Server::start_with(forgiving).await;
+    // More failures than a caller may have.
+    let server = Server::start_with(|raw| {
+        (raw.auth_failures_per_minute_max, raw.client_auth_failures_per_minute_max) = (1000, 1000);
+    })
+    .await;
     let (ed, es, rs) = (Key::eddsa("ed"), Key::es256("es"), Key::rs256("rs"));
     robot(&server, &[&ed, &es, &rs]).await;
     let with = |header: Value, key: &Key| key.sign(&header, &claims(json!({})));

@@ -1,4 +1,4 @@
-//! Public test vectors of the formats, when they are at hand: `TOKEN_LEDGER_VECTORS` names a
+//! Public test vectors of the formats, when they are at hand: `PUBLIC_VECTORS` names a
 //! directory with `merkle/` (proof cases), `golden-log/` (a small log) and two worked files.
 
 use std::collections::BTreeSet;
@@ -42,11 +42,11 @@ const COSIGNED_AT: Timestamp = Timestamp::from_seconds(1_679_315_147);
 
 /// The directory of the vectors; `None`, said aloud, when none is named.
 fn vectors() -> Option<PathBuf> {
-    let named = std::env::var_os("TOKEN_LEDGER_VECTORS").filter(|name| !name.is_empty());
+    let named = std::env::var_os("PUBLIC_VECTORS").filter(|name| !name.is_empty());
     if named.is_none() {
         // Past the capture of the test harness, so that nobody takes a skip for a pass; and once.
         static SAID: Once = Once::new();
-        let line = "skipped: TOKEN_LEDGER_VECTORS names no directory with the public vectors\n";
+        let line = "skipped: PUBLIC_VECTORS names no directory with the public vectors\n";
         SAID.call_once(|| std::io::stderr().write_all(line.as_bytes()).unwrap());
     }
     named.map(PathBuf::from)

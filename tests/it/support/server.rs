@@ -78,11 +78,6 @@ pub(crate) fn config(change: impl FnOnce(&mut RawConfig)) -> Config {
     Config::try_from(raw).unwrap()
 }
 
-/// For tests that fail more often, and on purpose, than a caller may.
-pub(crate) fn forgiving(raw: &mut RawConfig) {
-    (raw.auth_failures_per_minute_max, raw.client_auth_failures_per_minute_max) = (1000, 1000);
-}
-
 /// The first administrator's metadata.
 pub(crate) fn administrator() -> ClientMetadata {
     ClientMetadata {
