@@ -9,7 +9,7 @@ use token_ledger::crypto::note::Note;
 use token_ledger::crypto::note_signer::NoteSigner;
 use token_ledger::evidence::builder::TileBuilder;
 use token_ledger::evidence::directory::DirectorySource;
-use token_ledger::evidence::source::{LogSource, entries, hashes, newest_note};
+use token_ledger::evidence::source::{entries, hashes, newest_note};
 use token_ledger::evidence::stored::StoredSource;
 use token_ledger::evidence::writer::{TileDirectory, WriteError, Written};
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
