@@ -17,6 +17,7 @@
 //! | [`log`] | records as bytes: blocks, stores, the Merkle tree, the directory | know what a record means |
 //! | [`ledger`] | the writer, replay, the vault; from a directory to a running ledger | repair silently |
 //! | [`audit`] | trails, filtered records, what was valid then | change anything |
+//! | [`evidence`] | the log as strangers check it: tiles in and out, verification, packages | change what it reads |
 //! | [`oauth`] | the protocol's syntax: forms, credentials, errors, metadata | rules, IO |
 //! | [`edge`] | where bearer secrets stop: requests become commands with digests | know HTTP |
 //! | [`http`] | two listeners: parse, hand on, render | rules, a clock |
@@ -50,6 +51,7 @@ pub mod domain;
 pub mod log;
 pub mod ledger;
 pub mod audit;
+pub mod evidence;
 pub mod oauth;
 pub mod edge;
 pub mod http;
