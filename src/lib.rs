@@ -16,6 +16,7 @@
 //! | [`domain`] | commands in, facts out, and their fold: start with [`domain::grant`] | clock, randomness, IO, `async` |
 //! | [`log`] | records as bytes: blocks, stores, the Merkle tree, the directory | know what a record means |
 //! | [`ledger`] | the writer, replay, the vault; from a directory to a running ledger | repair silently |
+//! | [`witness`] | cosigns the checkpoints of logs that only grow | forget what it cosigned |
 //! | [`audit`] | trails, filtered records, what was valid then | change anything |
 //! | [`oauth`] | the protocol's syntax: forms, credentials, errors, metadata | rules, IO |
 //! | [`edge`] | where bearer secrets stop: requests become commands with digests | know HTTP |
@@ -49,6 +50,7 @@ pub mod crypto;
 pub mod domain;
 pub mod log;
 pub mod ledger;
+pub mod witness;
 pub mod audit;
 pub mod oauth;
 pub mod edge;

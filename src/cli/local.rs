@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs, VerifyArgs};
 use crate::cli::error::Exit;
 use crate::cli::profile::VARIABLES;
+use crate::cli::signals::{Signal, Signals};
+use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
 use crate::config::settings::{Config, reference};
@@ -30,6 +32,7 @@ use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, start};
 use crate::telemetry;
 use crate::types::id::Seq;
+use crate::witness::directory::WitnessError;
 
 /// The page cache for commands that read a ledger from end to end, in bytes.
 const OFFLINE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -81,6 +84,9 @@ pub enum LocalError {
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
+    /// The witness does not work.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
 }
 
 impl LocalError {
@@ -99,7 +105,8 @@ impl LocalError {
             | Self::Log(_)
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::KeyName(_) => None,
+            | Self::KeyName(_)
+            | Self::Witness(_) => None,
         }
     }
 
@@ -119,7 +126,8 @@ impl LocalError {
             | Self::File { .. }
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::KeyName(_) => Exit::Failed,
+            | Self::KeyName(_)
+            | Self::Witness(_) => Exit::Failed,
         }
     }
 }
@@ -137,10 +145,11 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Verify(args) => verify(&args),
         Local::Config => say(&reference()),
         Local::Vkey(args) => vkey(&args),
+        Local::Witness(command) => witness::run(&command),
     }
 }
 
-fn say(text: &str) -> Result<(), LocalError> {
+pub(super) fn say(text: &str) -> Result<(), LocalError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     written.and_then(|()| out.flush()).map_err(LocalError::Output)
@@ -226,46 +235,13 @@ async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalEr
     }
 }
 
-/// What a signal asks for.
-enum Signal {
-    /// A clean stop, with the signal's name.
-    Stop(&'static str),
-    /// To read the certificates again.
-    Reload,
-}
-
-/// The signals that the service listens to.
-struct Signals {
-    hang_up: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        let hang_up = signal(SignalKind::hangup())?;
-        Ok(Self { hang_up, interrupt, terminate })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hang_up.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-        }
-    }
-}
-
 fn run_demo(args: DemoArgs) -> Result<(), LocalError> {
     let options = DemoOptions { data: args.data, keep: args.keep };
     let mut out = io::stdout().lock();
     Ok(actix_web::rt::System::new().block_on(demo::run(options, &mut out))?)
 }
 
-fn log_to_standard_error() {
+pub(super) fn log_to_standard_error() {
     let _ = telemetry::init(
         crate::config::value::LogFormat::Text,
         crate::config::value::LogLevel::Info,

@@ -42,3 +42,4 @@ mod http_bad_input;
 mod http_failure;
 mod http_privacy;
 mod vectors;
+mod witness;
