@@ -18,6 +18,7 @@
 //! | [`ledger`] | the writer, replay, the vault; from a directory to a running ledger | repair silently |
 //! | [`witness`] | cosigns the checkpoints of logs that only grow | forget what it cosigned |
 //! | [`audit`] | trails, filtered records, what was valid then | change anything |
+//! | [`evidence`] | the log as strangers check it: tiles in and out, verification, packages | change what it reads |
 //! | [`oauth`] | the protocol's syntax: forms, credentials, errors, metadata | rules, IO |
 //! | [`edge`] | where bearer secrets stop: requests become commands with digests | know HTTP |
 //! | [`http`] | two listeners: parse, hand on, render | rules, a clock |
@@ -52,6 +53,7 @@ pub mod log;
 pub mod ledger;
 pub mod witness;
 pub mod audit;
+pub mod evidence;
 pub mod oauth;
 pub mod edge;
 pub mod http;

@@ -8,6 +8,7 @@ pub mod arguments;
 mod signals;
 pub mod witness;
 pub mod local;
+pub mod evidence;
 pub mod profile;
 pub mod remote_error;
 pub mod remote;
@@ -24,7 +25,7 @@ use std::io::Write;
 
 use clap::{Parser, Subcommand};
 
-use arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs, VerifyArgs};
+use arguments::{DemoArgs, ExportArgs, InitArgs, Local, ServeArgs, VerifyArgs};
 use console::Console;
 use error::CliError;
 use keys::KeysCommand;
@@ -130,13 +131,17 @@ Next: token-ledger client list")]
     /// List and rotate signing keys; print the checkpoint verifier key
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Write the exact records of a data directory to standard output, as JSON Lines
+    /// Write the exact records of a data directory to standard output, or the log as tiles
     #[command(after_help = "\
-Example:
+Examples:
   token-ledger export --data ./ledger > evidence.jsonl
+  token-ledger export --data ./ledger --tiles ./evidence
 
-Next: token-ledger verify --export evidence.jsonl, on any machine")]
-    Export(DataArgs),
+The tiles are a C2SP tlog-tiles log that other programs read, too. Each file is complete before it
+stands under its name, and the checkpoint comes last; the next export adds what is new.
+
+Next: token-ledger verify --export evidence.jsonl, or --tiles ./evidence, on any machine")]
+    Export(ExportArgs),
     /// Check a data directory or an export, offline; names the first bad record
     #[command(after_help = "\
 Examples:

@@ -41,6 +41,16 @@ impl FileError {
 /// When the file system refuses a step. The old file, if any, is still whole, unless only the last
 /// step failed (fsync of the directory): then it is the old one or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    write_complete(path, bytes, mode)?;
+    sync_directory(parent(path))
+}
+
+/// As [`write_durably`], but for the name: the bytes survive a power cut once the caller has synced
+/// the directory, which costs one sync for many files.
+///
+/// # Errors
+/// When the file system refuses a step: nothing new stands under the name.
+pub fn write_complete(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let partial = beside(path, ".tmp");
     // A leftover of an interrupted write may have other permissions, or be a link elsewhere.
     remove_if_there(&partial)?;
@@ -51,12 +61,17 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErr
         .open(&partial)
         .map_err(FileError::on("create", &partial))?;
     // The umask narrows the mode given at creation.
-    file.set_permissions(Permissions::from_mode(mode))
+    let written = file
+        .set_permissions(Permissions::from_mode(mode))
         .and_then(|()| file.write_all(bytes))
-        .map_err(FileError::on("write", &partial))?;
-    file.sync_all().map_err(FileError::on("fsync", &partial))?;
-    std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))?;
-    sync_directory(parent(path))
+        .map_err(FileError::on("write", &partial))
+        .and_then(|()| file.sync_all().map_err(FileError::on("fsync", &partial)));
+    if written.is_err() {
+        // A full disk has better uses for its last blocks than half a file.
+        let _ = remove_if_there(&partial);
+    }
+    written?;
+    std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))
 }
 
 /// Removes the file `path`; `Ok` means that it stays removed after a power cut.
@@ -151,7 +166,7 @@ pub fn holds_other_than(allowed: &[&str], path: &Path) -> Result<bool, FileError
 }
 
 /// The directory that holds `path`.
-pub(super) fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
@@ -160,7 +175,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// `path` with `suffix` added to its name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

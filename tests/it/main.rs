@@ -12,6 +12,7 @@ mod cli_answers;
 mod properties;
 mod crash;
 mod tamper;
+mod tile_directory;
 mod recordings;
 mod evidence_parsers;
 mod guard;
