@@ -44,3 +44,4 @@ mod http_bad_input;
 mod http_failure;
 mod http_privacy;
 mod vectors;
+mod witness;
