@@ -30,6 +30,7 @@ use crate::log::store::{Store, StoreError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tree::{Frontier, TreeHead};
 use crate::types::id::Seq;
+use crate::types::time::Timestamp;
 
 use super::vault_copy::{self, VaultCopyError};
 
@@ -159,9 +160,10 @@ pub fn restore(
     let note = newest_note(copies.log)?;
     let checkpoint = signed_checkpoint(copies, &note, &keys)?;
     let (issuer, first) = beginning(copies.log, &checkpoint)?;
+    let plan = Plan { copies, checkpoint, note, issuer, created_at: first.at, keys };
     let unfinished = beside(to, UNFINISHED);
     clear(&unfinished)?;
-    let made = fill(&unfinished, copies, &checkpoint, &note, (&issuer, &first), &keys, progress);
+    let made = fill(&unfinished, &plan, progress);
     if made.is_err() {
         let _ = std::fs::remove_dir_all(&unfinished);
     }
@@ -224,16 +226,23 @@ fn beginning(
     Ok((created.issuer.clone(), record.clone()))
 }
 
+/// What was found good before anything is written.
+struct Plan<'a> {
+    copies: &'a Copies<'a>,
+    checkpoint: Checkpoint,
+    note: Note,
+    issuer: String,
+    created_at: Timestamp,
+    keys: KeyFile,
+}
+
 fn fill(
     path: &Path,
-    copies: &Copies<'_>,
-    checkpoint: &Checkpoint,
-    note: &Note,
-    (issuer, first): (&str, &Record),
-    keys: &KeyFile,
+    plan: &Plan<'_>,
     mut progress: impl FnMut(Seq),
 ) -> Result<Restored, RestoreError> {
-    let marker = Marker::new(issuer.to_owned(), first.at);
+    let Plan { copies, checkpoint, issuer, keys, .. } = plan;
+    let marker = Marker::new(issuer.clone(), plan.created_at);
     let directory = Arc::new(DataDirectory::create(path, &marker)?);
     write_durably(&directory.keys_file(), copies.keys, FILE_MODE)?;
     let rows = VaultFiles::create(Arc::clone(&directory), CACHE_BYTES)?;
@@ -254,9 +263,9 @@ fn fill(
         None => 0,
     };
     let unknown_people = settle(&vault, &state)?;
-    keep_checkpoint(&directory, &database, note, first)?;
+    keep_checkpoint(&directory, &database, plan)?;
     database.durable()?;
-    Ok(Restored { issuer: issuer.to_owned(), last: state.head(), head, people, unknown_people })
+    Ok(Restored { issuer: issuer.clone(), last: state.head(), head, people, unknown_people })
 }
 
 /// Appends the records of the copy, bundle by bundle, and compares the root at the end.
@@ -291,8 +300,8 @@ fn settle(vault: &Vault, state: &State) -> Result<u64, RestoreError> {
 fn keep_checkpoint(
     _directory: &DataDirectory,
     _database: &Arc<SledDatabase>,
-    _note: &Note,
-    _first: &Record,
+    plan: &Plan<'_>,
 ) -> Result<(), RestoreError> {
+    let _ = &plan.note;
     Ok(())
 }

@@ -66,7 +66,7 @@ pub fn write(vault: &Vault, path: &Path, entropy: &dyn Entropy) -> Result<u64, V
     file.write(format!("{HEADER}\n").as_bytes()).map_err(StoreError::from)?;
     let mut people = 0;
     let mut too_long = None;
-    vault.each(&mut |subject, row| {
+    vault.each(|subject, row| {
         let plain = Zeroizing::new([subject.as_bytes(), row].concat());
         match seal(&key, &place(people), &plain, entropy) {
             Ok(sealed) => file.write(format!("{sealed}\n").as_bytes())?,

@@ -179,7 +179,7 @@ impl Vault {
     /// [`VaultError`]: what `take` says, or the vault cannot be read to its end.
     pub fn each(
         &self,
-        take: &mut dyn FnMut(&SubjectId, &[u8]) -> Result<(), StoreError>,
+        mut take: impl FnMut(&SubjectId, &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), VaultError> {
         let _one = self.registering.lock();
         // The other rows, whose keys are longer, follow from these.

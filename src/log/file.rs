@@ -41,7 +41,19 @@ impl FileError {
 /// When the file system refuses a step. The old file, if any, is still whole, unless only the last
 /// step failed (fsync of the directory): then it is the old one or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    write_complete(path, bytes, mode)?;
+    fill_durably(path, mode, |file| file.write_all(bytes))
+}
+
+/// As [`write_durably`], for a file that `fill` writes piece by piece.
+///
+/// # Errors
+/// As [`write_durably`].
+pub(super) fn fill_durably(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
+    fill_complete(path, mode, fill)?;
     sync_directory(parent(path))
 }
 
@@ -51,8 +63,16 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErr
 /// # Errors
 /// When the file system refuses a step: nothing new stands under the name.
 pub fn write_complete(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    fill_complete(path, mode, |file| file.write_all(bytes))
+}
+
+fn fill_complete(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
     let mut file = PartialFile::create(path, mode)?;
-    file.write(bytes)?;
+    fill(file.file.get_mut()).map_err(FileError::on("write", &file.partial))?;
     file.complete()
 }
 
