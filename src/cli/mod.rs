@@ -194,7 +194,8 @@ Next: token-ledger serve --data ./ledger")]
 Example:
   token-ledger doctor --data ./ledger
 
-Exit code 0 says that it can be used as it is, 1 that something must be mended first.")]
+Exit code 0 says that it can be used as it is, 1 that something must be mended first.
+Next: do what the lines with an arrow say, then token-ledger verify --data ./ledger")]
     Doctor(copies::DoctorArgs),
     /// Watch other ledgers: cosign their checkpoints while they only grow
     #[command(subcommand)]
