@@ -1,6 +1,7 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
 mod limits;
+mod notary;
 mod transport;
 
 use std::net::{SocketAddr, TcpListener};
@@ -14,6 +15,7 @@ use actix_web::web::Data;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
+use crate::config::value::YesNo;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
 use crate::edge::Edge;
@@ -35,6 +37,7 @@ use crate::oauth::issuer::Issuer;
 use crate::run::limits::{
     assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
 };
+use crate::run::notary::{cover_the_end, keep_covered, keep_covered_in_time, notary_of};
 use crate::run::transport::{certificates, proxies, tls_of};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
@@ -114,7 +117,7 @@ pub struct Running {
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// Binds `address`.
@@ -195,10 +198,12 @@ async fn serve(
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
+    let keyring = Keyring::new(keys);
+    let notary = notary_of(&directory, &ledger, &database, &keyring, &issuer, config)?;
     let client_keys = ClientKeys::new(client_key_limits(config)).map_err(RunError::HttpClient)?;
     let edge = Arc::new(Edge {
         ledger,
-        keyring: Keyring::new(keys),
+        keyring,
         vault,
         issuer,
         own_resource,
@@ -207,6 +212,8 @@ async fn serve(
         assertion_limits: assertion_limits(config),
         keys_file: Some(directory.keys_file()),
         changing: tokio::sync::Mutex::default(),
+        notary: Arc::new(notary),
+        readers: parking_lot::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
         throttle,
         limits: edge_limits(config),
@@ -215,11 +222,14 @@ async fn serve(
     note(&edge, Command::OpenLedger { version, clean }).await?;
     // What fell due while nothing ran, before the first token is signed.
     keep_keys(&edge).await;
+    keep_covered(&edge).await;
     let app = Data::new(App {
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
         proxies: proxies(config),
         origins: Origins::default(),
+        public_log: config.public_log == YesNo::Yes,
+        publish_entries: config.publish_entries == YesNo::Yes,
         body_bytes_max: config.body_bytes_max,
         body_timeout_ms: config.client_request_timeout_ms,
     });
@@ -232,6 +242,8 @@ async fn serve(
     let every_s = u64::from(config.vault_rewrite_s_max);
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
     let rotating = actix_web::rt::spawn(keep_keys_in_time(Arc::clone(&edge)));
+    let interval_ms = config.checkpoint_interval_ms;
+    let signing = actix_web::rt::spawn(keep_covered_in_time(Arc::clone(&edge), interval_ms));
     Ok(Running {
         public,
         admin,
@@ -241,7 +253,7 @@ async fn serve(
         certificates,
         handles,
         serving,
-        tasks: [rewriting, rotating],
+        tasks: [rewriting, rotating, signing],
     })
 }
 
@@ -298,6 +310,9 @@ async fn keep_keys_in_time(edge: Arc<Edge>) {
 async fn keep_keys(edge: &Edge) {
     if let Err(error) = edge.keep_keys().await {
         tracing::error!(%error, "the signing keys could not be looked after; trying again later");
+    }
+    if let Err(error) = edge.keep_checkpoint_keys().await {
+        tracing::error!(%error, "the checkpoint keys could not be looked after; trying again later");
     }
 }
 
@@ -358,6 +373,7 @@ impl Running {
         if failed {
             return Err(RunError::Ended);
         }
+        cover_the_end(&edge).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);
         Ok(())

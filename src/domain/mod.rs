@@ -17,5 +17,6 @@ pub mod tokens;
 pub mod assertions;
 pub mod lookup;
 pub mod keys;
+pub mod checkpoint_keys;
 pub mod view;
 mod table;

@@ -217,6 +217,11 @@ impl DataDirectory {
         self.path.join("keys.json")
     }
 
+    /// Where it is remembered what was signed last, unless that is configured elsewhere.
+    pub fn fence_file(&self) -> PathBuf {
+        self.path.join("fence")
+    }
+
     /// Where the current vault is; after `create`, where the first one is to be made.
     pub fn vault_dir(&self) -> PathBuf {
         self.vaults.current()
