@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::crypto::signing::SigningAlgorithm;
+use crate::domain::checkpoint_keys::CHECKPOINT_PURPOSE;
 use crate::domain::keys::KeyStanding;
 use crate::domain::state::Entry;
 use crate::edge::authenticate::Role;
@@ -274,8 +275,14 @@ async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Administrator)?;
         let (keys, as_of) = app.edge.shown_keys()?;
-        let keys: Vec<Value> = keys.into_iter().map(key_json).collect();
-        Ok(json_answer(StatusCode::OK, &json!({ "keys": keys, "as_of": as_of })))
+        let (notes, tokens): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|shown| shown.key.purpose == CHECKPOINT_PURPOSE);
+        let shown =
+            |keys: Vec<ShownKey>| -> Vec<Value> { keys.into_iter().map(key_json).collect() };
+        let body = json!({
+            "keys": shown(tokens), "checkpoint_keys": shown(notes), "as_of": as_of
+        });
+        Ok(json_answer(StatusCode::OK, &body))
     })
     .await
 }

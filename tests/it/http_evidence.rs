@@ -157,7 +157,7 @@ async fn records_are_for_auditors_unless_they_are_published() {
     let bundle = server.wire.send(call).await.is(200);
     assert!(bundle.header("cache-control").starts_with("public"));
     let width = u16::try_from(head.size).unwrap();
-    assert_eq!(decode_bundle(bundle.body.as_bytes(), width).unwrap(), all);
+    assert_eq!(decode_bundle(&bundle.bytes, width).unwrap(), all);
     for path in ["/t/log/checkpoint", "/t/log/vkeys", "/t/log/proof/receipt?seq=0"] {
         server.wire.send(Call::new("GET", server.public(path))).await.is(200);
     }
