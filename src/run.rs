@@ -1,5 +1,6 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
+mod closing;
 mod limits;
 mod notary;
 mod transport;
@@ -30,14 +31,16 @@ use crate::http::tls::{Certificate, TlsError};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
+use crate::ledger::snapshot::Snapshotter;
 use crate::ledger::vault::Vault;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
+use crate::run::closing::{close, cover_the_end, keep_snapshot};
 use crate::run::limits::{
     assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
 };
-use crate::run::notary::{cover_the_end, keep_covered, keep_covered_in_time, notary_of};
+use crate::run::notary::{keep_covered, keep_covered_in_time, notary_of};
 use crate::run::transport::{certificates, proxies, tls_of};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
@@ -113,6 +116,7 @@ pub struct Running {
     pub edge: Arc<Edge>,
     directory: Arc<DataDirectory>,
     database: Arc<SledDatabase>,
+    snapshotter: Option<Snapshotter>,
     /// Of the public listener, then of the other.
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
@@ -165,6 +169,7 @@ pub async fn start_on(
         coalesce_keys_max: config.coalesce_keys_max,
         submit_timeout_ms: config.submit_timeout_ms,
         clock_step_warn_ms: config.clock_step_warn_ms,
+        snapshot_every_records: config.snapshot_every_records,
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let certificates = certificates(&sockets, config)?;
@@ -194,7 +199,7 @@ async fn serve(
     entropy: Arc<dyn Entropy>,
     throttle: Throttle,
 ) -> Result<Running, RunError> {
-    let Opened { directory, ledger, database, vault, keys, clean } = opened;
+    let Opened { directory, ledger, database, vault, keys, snapshotter, clean } = opened;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
@@ -250,20 +255,12 @@ async fn serve(
         edge,
         directory,
         database,
+        snapshotter,
         certificates,
         handles,
         serving,
         tasks: [rewriting, rotating, signing],
     })
-}
-
-/// Stops the writer once it has answered what waits.
-async fn close(ledger: &Ledger) -> Result<(), RunError> {
-    let ledger = ledger.clone();
-    match tokio::task::spawn_blocking(move || ledger.stop()).await {
-        Ok(stopped) => Ok(stopped?),
-        Err(_) => Err(RunError::Ended),
-    }
 }
 
 async fn note(edge: &Edge, command: Command) -> Result<(), SubmitError> {
@@ -355,7 +352,7 @@ impl Running {
     /// # Errors
     /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { edge, directory, database, handles, serving, tasks, .. } = self;
+        let Self { edge, directory, database, snapshotter, handles, serving, tasks, .. } = self;
         tasks.iter().for_each(JoinHandle::abort);
         let failed = edge.ledger.has_stopped();
         let [public, admin] = handles;
@@ -374,6 +371,7 @@ impl Running {
             return Err(RunError::Ended);
         }
         cover_the_end(&edge).await;
+        keep_snapshot(snapshotter, &edge.ledger).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);
         Ok(())

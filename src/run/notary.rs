@@ -69,13 +69,3 @@ pub(super) async fn keep_covered(edge: &Edge) {
         Err(_) => tracing::error!("the signing of a checkpoint ended early; trying again later"),
     }
 }
-
-/// The last act before the mark: a checkpoint that covers the record of the stop.
-pub(super) async fn cover_the_end(edge: &Edge) {
-    let (notary, now) = (Arc::clone(&edge.notary), edge.ledger.now());
-    match tokio::task::spawn_blocking(move || notary.sign(now).map(drop)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the end of the log has no checkpoint"),
-        Err(_) => tracing::error!("the signing of the last checkpoint ended early"),
-    }
-}
