@@ -8,24 +8,25 @@ use zeroize::Zeroizing;
 
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::note::Note;
-use crate::crypto::note_key::NoteVerifier;
+use crate::crypto::note_key::{KeyName, NoteVerifier};
 use crate::crypto::note_signer::NoteSigner;
 use crate::crypto::seal::vault_copy_key;
 use crate::domain::event::Event;
 use crate::domain::record::Record;
 use crate::domain::state::{Head, State};
 use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, entries, newest_note};
-use crate::ledger::open::OpenError;
+use crate::ledger::checkpoints::{CHECKPOINTS, Checkpoints, Published};
 use crate::ledger::replay::{LogError, replay};
 use crate::ledger::vault::{Vault, VaultError};
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, CheckpointError};
 use crate::log::directory::{DataDirectory, DirectoryError, Marker};
+use crate::log::fence::{Fence, FenceError, FenceFile};
 use crate::log::file::{
     FILE_MODE, FileError, beside, holds_other_than, lock, sync_parent, write_durably,
 };
 use crate::log::leaf::leaf_hash;
-use crate::log::sled::{SledDatabase, SledStore};
+use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::store::{Store, StoreError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tree::{Frontier, TreeHead};
@@ -119,9 +120,9 @@ pub enum RestoreError {
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The ledger made cannot be opened.
+    /// The fence cannot be written.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Fence(#[from] FenceError),
 }
 
 impl From<StoreError> for RestoreError {
@@ -198,8 +199,13 @@ fn signed_checkpoint(
 ) -> Result<Checkpoint, RestoreError> {
     let wrong = |source| RestoreError::Checkpoint { name: copies.log.place(CHECKPOINT), source };
     let claimed = Checkpoint::parse(note.text()).map_err(wrong)?;
-    let own = claimed.origin.as_str().parse().ok();
-    let own = own.map(|name| NoteSigner::new(name, keys.checkpoint_seed()).verifier().clone());
+    let own: Vec<NoteVerifier> = match claimed.origin.as_str().parse::<KeyName>() {
+        Ok(name) => keys
+            .checkpoint_seeds()
+            .map(|seed| NoteSigner::new(name.clone(), seed).verifier().clone())
+            .collect(),
+        Err(_) => Vec::new(),
+    };
     let mut refused = None;
     for key in own.iter().chain(copies.trusted) {
         match Checkpoint::open(note, &claimed.origin, key, &[]) {
@@ -263,7 +269,8 @@ fn fill(
         None => 0,
     };
     let unknown_people = settle(&vault, &state)?;
-    keep_checkpoint(&directory, &database, plan)?;
+    let at = state.head().map_or(plan.created_at, |head| head.at);
+    keep_checkpoint(&directory, &database, plan, at)?;
     database.durable()?;
     Ok(Restored { issuer: issuer.clone(), last: state.head(), head, people, unknown_people })
 }
@@ -296,12 +303,16 @@ fn settle(vault: &Vault, state: &State) -> Result<u64, RestoreError> {
     Ok(unknown)
 }
 
-/// The restored ledger knows what was signed last, so that it never signs less.
+/// The restored ledger knows what was signed last, so that it never signs less. A fence that the
+/// configuration keeps elsewhere may know of more, and then the ledger does not start.
 fn keep_checkpoint(
-    _directory: &DataDirectory,
-    _database: &Arc<SledDatabase>,
+    directory: &DataDirectory,
+    database: &Arc<SledDatabase>,
     plan: &Plan<'_>,
+    at: Timestamp,
 ) -> Result<(), RestoreError> {
-    let _ = &plan.note;
-    Ok(())
+    let table = SledRows::within(Arc::clone(database), CHECKPOINTS)?;
+    let published = Published { head: plan.checkpoint.head, at, note: plan.note.clone() };
+    Checkpoints::new(Arc::new(table)).keep(&published)?;
+    Ok(FenceFile::new(&directory.fence_file()).advance(&plan.checkpoint)?)
 }

@@ -18,5 +18,6 @@ pub mod assertions;
 pub mod lookup;
 pub mod snapshot;
 pub mod keys;
+pub mod checkpoint_keys;
 pub mod view;
 mod table;

@@ -6,6 +6,7 @@ use crate::edge::Edge;
 use crate::http::cors::Origins;
 use crate::http::forwarded::Proxies;
 use crate::log::sled::SledDatabase;
+use crate::witness::submit::Submitter;
 
 /// What every handler is given.
 pub struct App {
@@ -13,6 +14,12 @@ pub struct App {
     pub edge: Arc<Edge>,
     /// The log's database, for its counters; none in memory.
     pub database: Option<Arc<SledDatabase>>,
+    /// Whether the public listener serves the log, too.
+    pub public_log: bool,
+    /// Whether records are served to everybody.
+    pub publish_entries: bool,
+    /// Those who ask the witnesses.
+    pub witnesses: Vec<Arc<Submitter>>,
     /// Who is believed about where a request came from.
     pub proxies: Proxies,
     /// Which pages may read answers.
