@@ -18,4 +18,6 @@ pub mod assertions;
 pub mod lookup;
 pub mod keys;
 pub mod view;
+pub mod judge;
+mod retrace;
 mod table;
