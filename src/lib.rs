@@ -16,6 +16,7 @@
 //! | [`domain`] | commands in, facts out, and their fold: start with [`domain::grant`] | clock, randomness, IO, `async` |
 //! | [`log`] | records as bytes: blocks, stores, the Merkle tree, the directory | know what a record means |
 //! | [`ledger`] | the writer, replay, the vault; from a directory to a running ledger | repair silently |
+//! | [`witness`] | cosigns the checkpoints of logs that only grow | forget what it cosigned |
 //! | [`audit`] | trails, filtered records, what was valid then | change anything |
 //! | [`evidence`] | the log as strangers check it: tiles in and out, verification, packages | change what it reads |
 //! | [`oauth`] | the protocol's syntax: forms, credentials, errors, metadata | rules, IO |
@@ -50,6 +51,7 @@ pub mod crypto;
 pub mod domain;
 pub mod log;
 pub mod ledger;
+pub mod witness;
 pub mod audit;
 pub mod evidence;
 pub mod oauth;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::cli::witness::WitnessCommand;
+
 /// A command on this machine, with its arguments.
 #[derive(Debug)]
 pub enum Local {
@@ -22,6 +24,8 @@ pub enum Local {
     Config,
     /// Prints the checkpoint verifier key.
     Vkey(DataArgs),
+    /// Runs a witness.
+    Witness(WitnessCommand),
 }
 
 /// What `init` takes.

@@ -11,6 +11,8 @@ use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
 use crate::cli::error::Exit;
 use crate::cli::evidence::{export, verify};
 use crate::cli::profile::VARIABLES;
+use crate::cli::signals::{Signal, Signals};
+use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
 use crate::config::settings::{Config, reference};
@@ -29,6 +31,7 @@ use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, start};
 use crate::telemetry;
 use crate::types::id::Seq;
+use crate::witness::directory::WitnessError;
 
 /// The page cache for commands that read a ledger from end to end, in bytes.
 pub(super) const OFFLINE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -86,6 +89,9 @@ pub enum LocalError {
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
+    /// The witness does not work.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
 }
 
 impl LocalError {
@@ -106,7 +112,8 @@ impl LocalError {
             | Self::Output(_)
             | Self::Signals(_)
             | Self::Origin(_)
-            | Self::KeyName(_) => None,
+            | Self::KeyName(_)
+            | Self::Witness(_) => None,
         }
     }
 
@@ -128,7 +135,8 @@ impl LocalError {
             | Self::Output(_)
             | Self::Signals(_)
             | Self::Origin(_)
-            | Self::KeyName(_) => Exit::Failed,
+            | Self::KeyName(_)
+            | Self::Witness(_) => Exit::Failed,
         }
     }
 }
@@ -146,6 +154,7 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Verify(args) => verify(&args),
         Local::Config => say(&reference()),
         Local::Vkey(args) => vkey(&args),
+        Local::Witness(command) => witness::run(&command),
     }
 }
 
@@ -231,39 +240,6 @@ async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalEr
                 running.stop().await?;
                 return Err(RunError::Ended.into());
             }
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Signal {
-    /// A clean stop, with the signal's name.
-    Stop(&'static str),
-    /// To read the certificates again.
-    Reload,
-}
-
-/// The signals that the service listens to.
-struct Signals {
-    hang_up: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        let hang_up = signal(SignalKind::hangup())?;
-        Ok(Self { hang_up, interrupt, terminate })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hang_up.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
         }
     }
 }

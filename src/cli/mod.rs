@@ -5,6 +5,8 @@ pub mod error;
 pub mod console;
 pub mod output;
 pub mod arguments;
+mod signals;
+pub mod witness;
 pub mod local;
 pub mod evidence;
 pub mod profile;
@@ -28,6 +30,7 @@ use console::Console;
 use error::CliError;
 use keys::KeysCommand;
 use session::Session;
+use witness::WitnessCommand;
 
 /// The command line, parsed.
 #[derive(Debug, Parser)]
@@ -148,6 +151,9 @@ Examples:
 Exit code 3 says that the evidence was read and does not verify. Next, in that case: keep the files
 as they are, and compare with another copy from the record that is named.")]
     Verify(VerifyArgs),
+    /// Watch other ledgers: cosign their checkpoints while they only grow
+    #[command(subcommand)]
+    Witness(WitnessCommand),
 }
 
 /// Does what the command line asks. Blocks until it is done.
@@ -161,6 +167,7 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Demo(args) => Local::Demo(args),
         Command::Export(args) => Local::Export(args),
         Command::Verify(args) => Local::Verify(args),
+        Command::Witness(command) => Local::Witness(command),
         Command::Config => Local::Config,
         Command::Keys(KeysCommand::Vkey(args)) => Local::Vkey(args),
         remote @ (Command::Login(_)
@@ -203,6 +210,7 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         | Command::Export(_)
         | Command::Verify(_)
         | Command::Config
+        | Command::Witness(_)
         | Command::Keys(KeysCommand::Vkey(_)) => Ok(()), // `run` keeps these to itself
     }
 }

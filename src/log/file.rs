@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 /// The mode of every file that holds anything of a ledger.
 pub const FILE_MODE: u32 = 0o600;
 
@@ -27,7 +29,7 @@ pub struct FileError {
 
 impl FileError {
     /// For `map_err`: names what was tried on which path.
-    pub(super) fn on(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn on(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { what, path: path.to_owned(), source }
     }
 }
@@ -89,6 +91,14 @@ pub fn sync_directory(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(FileError::on("fsync", path))
 }
 
+/// Makes the name of `path` itself durable, in the directory that holds it.
+///
+/// # Errors
+/// As [`sync_directory`].
+pub fn sync_parent(path: &Path) -> Result<(), FileError> {
+    sync_directory(parent(path))
+}
+
 /// The bytes of a file, or `None` if there is no such file.
 ///
 /// # Errors
@@ -116,10 +126,43 @@ pub fn create_directory(path: &Path) -> Result<(), FileError> {
 ///
 /// # Errors
 /// When it cannot be read to its end.
-pub(super) fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
+pub fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
     std::fs::read_dir(path)
         .and_then(|entries| entries.collect())
         .map_err(FileError::on("list", path))
+}
+
+/// Takes the lock file `path`, made if it is not there; `None` when another process holds it. The
+/// operating system lets go of it when the file is closed, or the process ends, however it ends.
+///
+/// # Errors
+/// When the file system refuses; the lock is not held.
+pub fn lock(path: &Path) -> Result<Option<File>, FileError> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(FileError::on("open", path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(FileError::on("lock", path)(error.into())),
+    }
+}
+
+/// Whether a directory holds anything but what is `allowed`. A fresh ext4 has a `lost+found`, which
+/// makes no directory less empty.
+///
+/// # Errors
+/// When it cannot be read to its end.
+pub fn holds_other_than(allowed: &[&str], path: &Path) -> Result<bool, FileError> {
+    Ok(list(path)?
+        .into_iter()
+        .map(|entry| entry.file_name())
+        .any(|name| name != "lost+found" && !allowed.iter().any(|allowed| name == *allowed)))
 }
 
 /// The directory that holds `path`.
