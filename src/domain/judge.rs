@@ -142,8 +142,7 @@ fn redecide(state: &State, first: &Record, command: &[Record]) -> Result<(), Unl
             check_key(state, issued).map_err(|what| Unlawful { seq, what })?;
         }
     }
-    let mut found = Err(Breach::Unasked { kind: first.event.kind() })
-        .map_err(|what| Unlawful { seq: first.seq, what });
+    let mut found = Err(untraced(first, command));
     for candidate in retrace(state, command) {
         let (request, actor) = (first.request, first.actor.clone());
         let asked = Asked { request, actor, origin: first.origin.clone(), command: candidate };
@@ -153,6 +152,33 @@ fn redecide(state: &State, first: &Record, command: &[Record]) -> Result<(), Unl
         }
     }
     found
+}
+
+/// For records that no command leads to, but perhaps would with one more record.
+fn untraced(first: &Record, command: &[Record]) -> Unlawful {
+    let last = command.last().unwrap_or(first);
+    match awaits(&last.event) {
+        Some(missing) => Unlawful { seq: last.seq, what: Breach::Incomplete { missing } },
+        None => Unlawful { seq: first.seq, what: Breach::Unasked { kind: first.event.kind() } },
+    }
+}
+
+/// What always follows an event in the same command.
+fn awaits(event: &Event) -> Option<&'static str> {
+    let grants = matches!(event, Event::SubjectRegistered(_));
+    let issues = matches!(
+        event,
+        Event::GrantCreated(_)
+            | Event::CodeRedeemed(_)
+            | Event::RefreshTokenIssued(_)
+            | Event::RefreshTokenUsed(_)
+            | Event::RefreshTokenRotated(_)
+            | Event::RefreshTokenRetried(_)
+    );
+    if grants {
+        return Some("grant.created or blacklist.added");
+    }
+    issues.then_some("access_token.issued")
 }
 
 fn compare(decision: &Decision, command: &[Record]) -> Result<(), Unlawful> {

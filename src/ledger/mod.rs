@@ -9,4 +9,3 @@ pub mod replay;
 pub mod vault;
 pub mod vault_files;
 pub mod open;
-pub mod verify;
