@@ -165,9 +165,9 @@ and that who held them did not show others another log. A checkpoint that you ke
 shown another log than the rest of the world. What happened after the newest checkpoint, and what
 was never recorded, no check can tell.
 
-Exit codes: 0 it verifies; 1 it could not be read; 2 the command line makes no sense; 3 it was read and
-does not verify. Next, in that case: keep it as it is, and compare with another copy from the record
-that is named.")]
+Exit codes: 0 it verifies; 1 it could not be read; 2 the command line makes no sense; 3 it was read
+and does not verify. Next, in that case: keep it as it is, and compare with another copy from the
+record that is named.")]
     Verify(VerifyArgs),
     /// Watch other ledgers: cosign their checkpoints while they only grow
     #[command(subcommand)]
