@@ -2,9 +2,25 @@
 //! auditor's past and the offline verification. Never writes, never repairs.
 
 use crate::domain::record::{About, Back, NotARecord, Record};
-use crate::domain::state::{Head, State};
+    let record = check(state, Record::decode(bytes))?;
+    Ok(Verified { leaf: leaf_hash(bytes), record })
+}
+
+fn check(state: &State, decoded: Result<Record, NotARecord>) -> Result<Record, Broken> {
+    let record = decoded?;
+    check_chain(state.head(), &record)?;
+    check_back(state, &record)?;
+    Ok(record)
+}
+
+/// Whether `record` follows the record `head`: its place, its `prev` and its time.
+///
+/// # Errors
+/// [`Broken`]: it does not.
+pub fn check_chain(head: Option<Head>, record: &Record) -> Result<(), Broken> {
+    if record.seq != head.map_or(Seq(0), |head| head.seq.next()) {
 use crate::log::leaf::leaf_hash;
-use crate::log::store::{Store, StoreError, records_from};
+use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 use crate::types::time::Timestamp;
@@ -83,18 +99,7 @@ pub fn verify_next(state: &State, bytes: &[u8]) -> Result<Verified, LogError> {
 }
 
 fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
-    let record = Record::decode(bytes)?;
-    check_chain(state.head(), &record)?;
-    check_back(state, &record)?;
-    Ok(Verified { leaf: leaf_hash(bytes), record })
-}
-
-/// Whether `record` follows the record `head`: its place, its `prev` and its time.
-///
-/// # Errors
-/// [`Broken`]: it does not.
-pub fn check_chain(head: Option<Head>, record: &Record) -> Result<(), Broken> {
-    if record.seq != head.map_or(Seq(0), |head| head.seq.next()) {
+    Err(Broken::BackLinks { says: record.back, known })
         return Err(Broken::OutOfOrder { says: record.seq });
     }
     if record.prev != head.map(|head| head.leaf) {
@@ -115,7 +120,11 @@ pub fn check_back(state: &State, record: &Record) -> Result<(), Broken> {
     if record.back == known {
         return Ok(());
     }
+<<<<<<< HEAD
     Err(Broken::BackLinks { says: record.back, known })
+=======
+    Ok(record)
+>>>>>>> main
 }
 
 /// The newest record of each trail that `about` names.
@@ -134,17 +143,28 @@ pub fn back(state: &State, about: &About) -> Back {
 /// caller must not serve it.
 pub fn replay(
     store: &dyn Store,
-    mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+    progress: impl FnMut(&Verified) -> Result<(), StoreError>,
 ) -> Result<State, LogError> {
     let mut state = State::default();
-    for block in records_from(store, Seq(0)) {
-        for (_, bytes) in block?.iter() {
-            let next = verify_next(&state, bytes)?;
-            state.apply(&next.record, next.leaf);
-            progress(&next)?;
-        }
-    }
+    replay_onto(&mut state, store, progress)?;
     Ok(state)
+}
+
+/// As [`replay`], from where `state` ends: that must be the fold of all records before.
+///
+/// # Errors
+/// As [`replay`]; `state` is of no use then.
+pub fn replay_onto(
+    state: &mut State,
+    store: &dyn Store,
+    mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+) -> Result<(), LogError> {
+    read_ahead(store, state.next_seq(), |decoded, leaf| {
+        let seq = state.next_seq();
+        let record = check(state, decoded).map_err(|what| LogError::Broken { seq, what })?;
+        state.apply(&record, leaf);
+        Ok(progress(&Verified { record, leaf })?)
+    })
 }
 
 /// The exact bytes of one record.
