@@ -270,11 +270,8 @@ fn verifier_keys(named: &[String]) -> Result<Vec<NoteVerifier>, VerifyError> {
             }
             Err(error) => error,
         };
-        let error = |error: VerifyError| match error {
-            VerifyError::File { source, .. } => wrong(format!("{not_a_key}; {source}")),
-            other => other,
-        };
-        let file = read_bounded(Path::new(text), KEYS_BYTES_MAX).map_err(error)?;
+        let file = read_bounded(Path::new(text), KEYS_BYTES_MAX)
+            .map_err(|error| wrong(format!("{not_a_key}; {error}")))?;
         let lines = String::from_utf8(file).map_err(|_| wrong("it is not text".to_owned()))?;
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             keys.push(line.parse().map_err(|error| wrong(format!("{line}: {error}")))?);

@@ -2,23 +2,8 @@
 //! auditor's past and the offline verification. Never writes, never repairs.
 
 use crate::domain::record::{About, Back, NotARecord, Record};
-    let record = check(state, Record::decode(bytes))?;
-    Ok(Verified { leaf: leaf_hash(bytes), record })
-}
-
-fn check(state: &State, decoded: Result<Record, NotARecord>) -> Result<Record, Broken> {
-    let record = decoded?;
-    check_chain(state.head(), &record)?;
-    check_back(state, &record)?;
-    Ok(record)
-}
-
-/// Whether `record` follows the record `head`: its place, its `prev` and its time.
-///
-/// # Errors
-/// [`Broken`]: it does not.
-pub fn check_chain(head: Option<Head>, record: &Record) -> Result<(), Broken> {
-    if record.seq != head.map_or(Seq(0), |head| head.seq.next()) {
+use crate::domain::state::{Head, State};
+use crate::ledger::read_ahead::read_ahead;
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
@@ -99,7 +84,23 @@ pub fn verify_next(state: &State, bytes: &[u8]) -> Result<Verified, LogError> {
 }
 
 fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
-    Err(Broken::BackLinks { says: record.back, known })
+    let record = check(state, Record::decode(bytes))?;
+    Ok(Verified { leaf: leaf_hash(bytes), record })
+}
+
+fn check(state: &State, decoded: Result<Record, NotARecord>) -> Result<Record, Broken> {
+    let record = decoded?;
+    check_chain(state.head(), &record)?;
+    check_back(state, &record)?;
+    Ok(record)
+}
+
+/// Whether `record` follows the record `head`: its place, its `prev` and its time.
+///
+/// # Errors
+/// [`Broken`]: it does not.
+pub fn check_chain(head: Option<Head>, record: &Record) -> Result<(), Broken> {
+    if record.seq != head.map_or(Seq(0), |head| head.seq.next()) {
         return Err(Broken::OutOfOrder { says: record.seq });
     }
     if record.prev != head.map(|head| head.leaf) {
@@ -120,11 +121,7 @@ pub fn check_back(state: &State, record: &Record) -> Result<(), Broken> {
     if record.back == known {
         return Ok(());
     }
-<<<<<<< HEAD
     Err(Broken::BackLinks { says: record.back, known })
-=======
-    Ok(record)
->>>>>>> main
 }
 
 /// The newest record of each trail that `about` names.

@@ -77,9 +77,11 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a rotation of a generation that is not the current one",
         |h| {
-            change(h, "refresh_token.rotated", 1, |r| match &mut r.event {
-                Event::RefreshTokenRotated(data) => (data.from, data.to) = (3, 4),
-                other => panic!("{other:?}"),
+            change(h, "refresh_token.rotated", 1, |r| {
+                let Event::RefreshTokenRotated(data) = &mut r.event else {
+                    panic!("another event")
+                };
+                (data.from, data.to) = (3, 4);
             })
         },
         "the rules refuse it",
@@ -125,9 +127,11 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a retry that is counted wrongly",
         |h| {
-            change(h, "refresh_token.retried", 1, |r| match &mut r.event {
-                Event::RefreshTokenRetried(data) => data.count = 1,
-                other => panic!("{other:?}"),
+            change(h, "refresh_token.retried", 1, |r| {
+                let Event::RefreshTokenRetried(data) = &mut r.event else {
+                    panic!("another event")
+                };
+                data.count = 1;
             })
         },
         "with other data",
@@ -135,9 +139,11 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a retry that hides its other origin",
         |h| {
-            change(h, "refresh_token.retried", 1, |r| match &mut r.event {
-                Event::RefreshTokenRetried(data) => data.other_origin = false,
-                other => panic!("{other:?}"),
+            change(h, "refresh_token.retried", 1, |r| {
+                let Event::RefreshTokenRetried(data) = &mut r.event else {
+                    panic!("another event")
+                };
+                data.other_origin = false;
             })
         },
         "with other data",
@@ -146,9 +152,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
         "a use without rotation where the client rotates",
         |h| {
             let at = place(h, "client.updated", 0);
-            match &mut h[at].event {
-                Event::ClientUpdated(data) => data.metadata.rotation = Rotation::Always,
-                other => panic!("{other:?}"),
+            {
+                let Event::ClientUpdated(data) = &mut h[at].event else { panic!("another event") };
+                data.metadata.rotation = Rotation::Always;
             }
             place(h, "refresh_token.used", 0)
         },
@@ -157,9 +163,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a token of a key that was not added",
         |h| {
-            change(h, "access_token.issued", 5, |r| match &mut r.event {
-                Event::AccessTokenIssued(data) => data.key = Some(key_id("k9")),
-                other => panic!("{other:?}"),
+            change(h, "access_token.issued", 5, |r| {
+                let Event::AccessTokenIssued(data) = &mut r.event else { panic!("another event") };
+                data.key = Some(key_id("k9"));
             })
         },
         "a signing key that was not added before",
@@ -171,9 +177,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
             let key = h.remove(at);
             let last = h.len();
             insert(h, last - 1, vec![key]);
-            change(h, "ledger.opened", 0, |r| match &mut r.event {
-                Event::LedgerOpened(data) => data.records = u64::MAX,
-                other => panic!("{other:?}"),
+            change(h, "ledger.opened", 0, |r| {
+                let Event::LedgerOpened(data) = &mut r.event else { panic!("another event") };
+                data.records = u64::MAX;
             });
             place(h, "access_token.issued", 5)
         },
@@ -182,9 +188,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a token with more scope than was granted",
         |h| {
-            change(h, "access_token.issued", 0, |r| match &mut r.event {
-                Event::AccessTokenIssued(data) => data.scope = scope("read+write+admin"),
-                other => panic!("{other:?}"),
+            change(h, "access_token.issued", 0, |r| {
+                let Event::AccessTokenIssued(data) = &mut r.event else { panic!("another event") };
+                data.scope = scope("read+write+admin");
             });
             place(h, "code.redeemed", 0)
         },
@@ -193,9 +199,11 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a refresh token that lives longer than its policy",
         |h| {
-            change(h, "refresh_token.rotated", 0, |r| match &mut r.event {
-                Event::RefreshTokenRotated(data) => data.expires_at = None,
-                other => panic!("{other:?}"),
+            change(h, "refresh_token.rotated", 0, |r| {
+                let Event::RefreshTokenRotated(data) = &mut r.event else {
+                    panic!("another event")
+                };
+                data.expires_at = None;
             })
         },
         "with other data",
@@ -248,9 +256,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a start that found another number of records",
         |h| {
-            change(h, "ledger.opened", 0, |r| match &mut r.event {
-                Event::LedgerOpened(data) => data.records += 1,
-                other => panic!("{other:?}"),
+            change(h, "ledger.opened", 0, |r| {
+                let Event::LedgerOpened(data) = &mut r.event else { panic!("another event") };
+                data.records += 1;
             })
         },
         "with other data",
@@ -341,9 +349,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "an entry that spares what came just before it",
         |h| {
-            change(h, "blacklist.added", 0, |r| match &mut r.event {
-                Event::BlacklistAdded(data) => data.watermark = Some(Seq(3)),
-                other => panic!("{other:?}"),
+            change(h, "blacklist.added", 0, |r| {
+                let Event::BlacklistAdded(data) = &mut r.event else { panic!("another event") };
+                data.watermark = Some(Seq(3));
             })
         },
         "with other data",
@@ -383,9 +391,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "refusals that were counted zero times",
         |h| {
-            change(h, "refresh.refused", 0, |r| match &mut r.event {
-                Event::RefreshRefused(data) => data.count = 0,
-                other => panic!("{other:?}"),
+            change(h, "refresh.refused", 0, |r| {
+                let Event::RefreshRefused(data) = &mut r.event else { panic!("another event") };
+                data.count = 0;
             })
         },
         "counts refusals that could not have happened",
@@ -402,11 +410,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a client's own token for a client that proves nothing",
         |h| {
-            change(h, "client.registered", 2, |r| match &mut r.event {
-                Event::ClientRegistered(data) => {
-                    data.metadata.token_endpoint_auth_method = AuthMethod::None;
-                }
-                other => panic!("{other:?}"),
+            change(h, "client.registered", 2, |r| {
+                let Event::ClientRegistered(data) = &mut r.event else { panic!("another event") };
+                data.metadata.token_endpoint_auth_method = AuthMethod::None;
             });
             place(h, "grant.created", 1)
         },
@@ -424,11 +430,9 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
     (
         "a code with another digest than its refresh token's first",
         |h| {
-            change(h, "refresh_token.issued", 0, |r| match &mut r.event {
-                Event::RefreshTokenIssued(data) => {
-                    (data.generation, data.digest) = (1, digest("x"))
-                }
-                other => panic!("{other:?}"),
+            change(h, "refresh_token.issued", 0, |r| {
+                let Event::RefreshTokenIssued(data) = &mut r.event else { panic!("another event") };
+                (data.generation, data.digest) = (1, digest("x"));
             })
         },
         "with other data",
