@@ -38,7 +38,7 @@ use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::closing::{close, cover_the_end, keep_snapshot};
 use crate::run::limits::{
-    assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
+    assertion_limits, client_key_limits, copy_places, edge_limits, server_limits, throttle_limits,
 };
 use crate::run::notary::{keep_covered, keep_covered_in_time, notary_of};
 use crate::run::transport::{certificates, proxies, tls_of};
@@ -216,6 +216,7 @@ async fn serve(
         client_keys,
         assertion_limits: assertion_limits(config),
         keys_file: Some(directory.keys_file()),
+        copies: copy_places(config),
         changing: tokio::sync::Mutex::default(),
         notary: Arc::new(notary),
         readers: parking_lot::Mutex::default(),

@@ -8,6 +8,7 @@ use super::ConfigFault;
 use super::value::{
     AssertionAudience, FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader, YesNo,
 };
+use super::witnesses::WitnessList;
 use crate::types::network::TrustedProxies;
 
 /// One setting, for the reference.
@@ -132,6 +133,14 @@ settings! {
             "Whether the public listener serves checkpoints, tiles of hashes and proofs, too.";
         publish_entries: YesNo = "no", "yes, no",
             "Whether the records are served with them to everybody, without a token.";
+        witnesses: WitnessList = "", "VERIFIER_KEY URL, separated by commas, 16 at most",
+            "The witnesses that are asked to cosign each checkpoint; one that is down delays nothing.";
+        backup_vault_dir: FilePath = "", "PATH",
+            "Where a backup puts the copy of the vault, each in the place of the one before: on a \
+             medium of its own, never in a copy that is kept, so that the erased are gone from it.";
+        backup_keys_dir: FilePath = "", "PATH",
+            "Where a backup puts the copy of the private keys: apart from the vault's, and as well \
+             guarded as the keys themselves.";
         log_format: LogFormat = "text", "text, json",
             "How log lines on standard error look.";
         log_level: LogLevel = "info", "error, warn, info, debug, trace",
@@ -216,6 +225,10 @@ settings! {
             "After how long a checkpoint is signed though nothing was recorded.";
         checkpoint_key_overlap_s: u32 = 2592000, 0..=31536000,
             "How long an old checkpoint key goes on signing beside the one that replaces it.";
+        witness_timeout_ms: u64 = 10000, 100..=60000,
+            "How long a witness may take to answer.";
+        witness_pause_ms_max: u64 = 60000, 10..=3600000,
+            "The longest pause before a witness that failed is asked again.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
             "From which step back of the system's clock on a warning is logged.";
     }

@@ -54,6 +54,11 @@ impl Keyring {
         file.checkpoint_seeds().map(|seed| NoteSigner::new(name.clone(), seed)).collect()
     }
 
+    /// The bytes of the key file as it is now.
+    pub fn encoded(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        self.file.read().encode()
+    }
+
     /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used.
     /// Blocks; call it off the async threads.
     ///

@@ -48,3 +48,6 @@ mod http_failure;
 mod http_privacy;
 mod vectors;
 mod witness;
+mod submission;
+mod copies;
+mod mirror;

@@ -228,6 +228,7 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         },
         throttle: Throttle::new(throttle, Arc::new(SystemClock)),
         keys_file: None,
+        copies: token_ledger::edge::back_up::CopyPlaces::default(),
         changing: tokio::sync::Mutex::default(),
         notary: Arc::new(notary),
         readers: Mutex::default(),
