@@ -20,4 +20,6 @@ pub mod snapshot;
 pub mod keys;
 pub mod checkpoint_keys;
 pub mod view;
+pub mod judge;
+mod retrace;
 mod table;
