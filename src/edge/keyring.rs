@@ -48,15 +48,15 @@ impl Keyring {
         self.file.read().signing_keys().to_vec()
     }
 
-    /// The bytes of the key file as it is now.
-    pub fn encoded(&self) -> zeroize::Zeroizing<Vec<u8>> {
-        self.file.read().encode()
-    }
-
     /// The keys that may sign checkpoints of the log `name`, oldest first.
     pub fn checkpoint_signers(&self, name: &KeyName) -> Vec<NoteSigner> {
         let file = self.file.read();
         file.checkpoint_seeds().map(|seed| NoteSigner::new(name.clone(), seed)).collect()
+    }
+
+    /// The bytes of the key file as it is now.
+    pub fn encoded(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        self.file.read().encode()
     }
 
     /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used.
