@@ -149,7 +149,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "main.rs",
         ],
     ),
-    ("actix_web", &["http/", "guard/", "run.rs", "witness/", "demo/", "cli/", "main.rs"]),
+    ("actix_web", &["run/", "http/", "guard/", "run.rs", "witness/", "demo/", "cli/", "main.rs"]),
     ("governor", &["edge/throttle.rs"]),
     ("println!", &[]),
     ("dbg!", &[]),
