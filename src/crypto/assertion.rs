@@ -168,8 +168,7 @@ impl Assertion {
         let malformed = AssertionRefusal::Malformed;
         let (message, _) = text.expose().rsplit_once('.').ok_or(malformed)?;
         let (header, payload) = message.split_once('.').ok_or(malformed)?;
-        let header = base64url::decode(header).ok_or(malformed)?;
-        let header: Header = serde_json::from_slice(&header).map_err(|_| malformed)?;
+        let header: Header = read(header).ok_or(malformed)?;
         // Without typ, or with one that every JWT may have (RFC 7519 section 5.1), or with the one
         // of RFC 7523bis: another kind of JWT by the same key proves nothing here.
         let is_typed = header.typ.as_deref().is_none_or(|typ| {
@@ -182,8 +181,7 @@ impl Assertion {
         let algorithm = algorithm_named(&header.alg).ok_or(AssertionRefusal::UnknownAlgorithm)?;
         let kid = header.kid.map(|kid| kid.parse()).transpose();
         let kid = kid.map_err(|_| AssertionRefusal::UnknownKey)?;
-        let payload = base64url::decode(payload).ok_or(malformed)?;
-        let claims: Claims = serde_json::from_slice(&payload).map_err(|_| malformed)?;
+        let claims: Claims = read(payload).ok_or(malformed)?;
         let client = claims.sub.parse().map_err(|_| AssertionRefusal::WrongSubject)?;
         if claims.jti.is_empty() {
             return Err(malformed);
@@ -225,6 +223,12 @@ impl Assertion {
         let digest = digest::assertion(&self.client, &self.claims.jti);
         Ok(Proven { digest, expires_at: self.claims.exp.at() })
     }
+}
+
+/// The JSON of a part. All of it is UTF-8, also members that nobody reads (RFC 7519 section 7.2).
+fn read<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
+    let decoded = base64url::decode(part)?;
+    serde_json::from_str(std::str::from_utf8(&decoded).ok()?).ok()
 }
 
 impl Claims {
