@@ -22,8 +22,9 @@ use token_ledger::types::time::Timestamp;
 
 use crate::edits;
 
-fn log() -> NoteSigner {
-    NoteSigner::new("log.example/a".parse().expect("a name"), &[1; 32])
+fn log() -> &'static NoteSigner {
+    static LOG: OnceLock<NoteSigner> = OnceLock::new();
+    LOG.get_or_init(|| NoteSigner::new("log.example/a".parse().expect("a name"), &[1; 32]))
 }
 
 fn hashes(count: u8) -> Vec<NodeHash> {
@@ -33,7 +34,7 @@ fn hashes(count: u8) -> Vec<NodeHash> {
 fn checkpoint() -> Note {
     let head = TreeHead { size: 1042, root: leaf_hash(b"root") };
     let origin = "log.example/a".parse().expect("an origin");
-    let mut note = Checkpoint { origin, head }.sign(&log());
+    let mut note = Checkpoint { origin, head }.sign(log());
     let witness = Cosigner::new("witness.example".parse().expect("a name"), &[2; 32]);
     let cosignature = witness.cosign(note.text(), Timestamp::from_seconds(1_795_407_153));
     note.add(cosignature).expect("one more");
