@@ -110,6 +110,7 @@ impl Frail {
             coalesce_keys_max: 64,
             clock_step_warn_ms: 5000,
             submit_timeout_ms: 20_000,
+            snapshot_every_records: 0,
         };
         let ledger = Ledger::start(store, tree, state, clock, limits).unwrap();
         let edge = edge(ledger.clone(), keys);
@@ -212,6 +213,7 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         },
         throttle: Throttle::new(throttle, Arc::new(SystemClock)),
         keys_file: None,
+        copies: token_ledger::edge::back_up::CopyPlaces::default(),
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(1),
         limits: EdgeLimits {
