@@ -1,11 +1,10 @@
 //! Clients under load, and what each of them was promised: what an answer said is remembered, so
 //! that it can be asked for after a crash. Each client has one request in flight at the most.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
@@ -147,7 +146,7 @@ pub struct Load {
     promised: Vec<Arc<Mutex<Promised>>>,
     threads: Vec<JoinHandle<Vec<String>>>,
     over: Arc<AtomicBool>,
-    pub answers: Arc<AtomicU64>,
+    answers: Arc<AtomicU64>,
 }
 
 impl Load {
@@ -183,6 +182,32 @@ impl Load {
             self.promised.iter().map(|promised| promised.lock()).collect();
         let done = then();
         (held.iter().map(|promised| (**promised).clone()).collect(), done)
+    }
+
+    /// Waits until so many requests were answered, or no client asks any more.
+    pub fn until(&self, answers: u64) {
+        self.until_or(answers, Duration::from_secs(60));
+    }
+
+    /// The same, but no longer than that.
+    pub fn until_or(&self, answers: u64, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let goes_on = || self.answers.load(Ordering::SeqCst) < answers && Instant::now() < until;
+        while goes_on() && !self.threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether every client ends by itself, as there is no answer any more, within that time.
+    pub fn ended_by_itself(&self, at_most: Duration) -> bool {
+        let until = Instant::now() + at_most;
+        while Instant::now() < until {
+            if self.threads.iter().all(JoinHandle::is_finished) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
     }
 
     /// Ends the load; what was promised, and what was answered that never should be.
@@ -504,18 +529,15 @@ pub fn check_reuse(service: &Service, parties: &Parties, promised: &mut [Promise
     tally
 }
 
-/// How many different refresh tokens are promised; each belongs to one chain.
-pub fn held(promised: &[Promised]) -> usize {
-    let all = promised.iter().flat_map(|promised| &promised.chains);
-    all.map(|chain| chain.held.as_str()).collect::<BTreeSet<_>>().len()
-}
-
 /// Clients that were promised nothing yet.
 pub fn fresh(count: usize) -> Vec<Promised> {
     vec![Promised::default(); count]
 }
 
-/// The address of whoever serves both listeners.
-pub fn addresses(service: &Service) -> [SocketAddr; 2] {
-    [service.public, service.admin]
+/// An access token that is promised, and not about to be revoked, with its client.
+pub fn live_token(promised: &[Promised]) -> Option<(usize, String)> {
+    let certain = promised.iter().filter(|promised| {
+        matches!(promised.doubt, None | Some(Doubt::Other | Doubt::Refresh { .. }))
+    });
+    certain.flat_map(|promised| &promised.live).next().cloned()
 }

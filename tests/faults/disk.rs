@@ -48,7 +48,6 @@ struct Platter {
     flushed: Vec<u8>,
     /// What was written since, in order.
     since: Vec<(usize, Vec<u8>)>,
-    flushes: u64,
     /// Whether every write and flush fails.
     is_broken: bool,
 }
@@ -63,13 +62,8 @@ pub struct Disk {
 impl Disk {
     /// Serves `image` as a file below `at`, an empty directory.
     pub fn serve(image: Vec<u8>, at: &Path) -> Self {
-        let platter = Platter {
-            now: image.clone(),
-            flushed: image,
-            since: Vec::new(),
-            flushes: 0,
-            is_broken: false,
-        };
+        let platter =
+            Platter { now: image.clone(), flushed: image, since: Vec::new(), is_broken: false };
         let platter = Arc::new(Mutex::new(platter));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("faults".to_owned())];
@@ -99,12 +93,6 @@ impl Disk {
     /// From now on every write and flush fails, as on a disk that dies.
     pub fn break_down(&self) {
         self.platter.lock().is_broken = true;
-    }
-
-    /// The writes since the last flush, and all flushes.
-    pub fn counts(&self) -> (usize, u64) {
-        let platter = self.platter.lock();
-        (platter.since.len(), platter.flushes)
     }
 }
 
@@ -217,7 +205,6 @@ impl Filesystem for Face {
         for (offset, bytes) in platter.since.drain(..) {
             platter.flushed[offset..offset + bytes.len()].copy_from_slice(&bytes);
         }
-        platter.flushes += 1;
         reply.ok();
     }
 }

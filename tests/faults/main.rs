@@ -14,13 +14,17 @@
 )]
 
 mod clients;
+mod damage;
 mod disk;
+mod errors;
+mod full;
 mod kill;
 mod mount;
 mod power;
 mod random;
 mod report;
 mod service;
+mod stop;
 mod wire;
 
 use std::path::PathBuf;
@@ -81,6 +85,21 @@ fn main() -> ExitCode {
     }
     if chosen("kill") {
         kill::run(options.rounds.unwrap_or(10), options.seed, scratch, &mut report);
+    }
+    if chosen("stop") {
+        stop::run(options.rounds.unwrap_or(4), options.seed, scratch, &mut report);
+    }
+    if chosen("full") {
+        match missing(FileSystem::Ext4) {
+            Some(why) => report.skipped("full disks", &why),
+            None => full::run(options.rounds.unwrap_or(1), options.seed, scratch, &mut report),
+        }
+    }
+    if chosen("errors") {
+        errors::run(options.rounds.unwrap_or(1), options.seed, scratch, &mut report);
+    }
+    if chosen("damage") {
+        damage::run(options.rounds.unwrap_or(20), options.seed, scratch, &mut report);
     }
     if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
