@@ -30,6 +30,7 @@ use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
 use crate::ledger::vault::Vault;
 use crate::log::directory::{DataDirectory, DirectoryError};
+use crate::log::room::Room;
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::limits::{
@@ -169,6 +170,9 @@ pub async fn start_on(
     let opened = open(path, limits, cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
+    let room = Room::new(path, config.disk_free_bytes_min);
+    ledger.keep_free(room.clone());
+    opened.vault.keep_free(room);
     match serve(opened, sockets, certificates, config, entropy, throttle).await {
         Ok(running) => Ok(running),
         Err(error) => {

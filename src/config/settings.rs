@@ -157,6 +157,9 @@ settings! {
         recovery_copy_bytes_max: u64 = 1073741824, 0..=17592186044416,
             "Up to this size a ledger that was not closed is copied before it is opened, where the \
              file system cannot share its blocks.";
+        disk_free_bytes_min: u64 = 67108864, 0..=17592186044416,
+            "How many bytes of the disk stay free: below it clients are answered 503, before a write \
+             can fail; reading goes on, and writing with the first free space. 0 lets writes fail.";
         code_lifetime_s: u32 = 60, 1..=600,
             "How long an authorization code may be exchanged.";
         auth_failures_per_minute_max: u32 = 20, 1..=1000000,

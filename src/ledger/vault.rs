@@ -1,6 +1,8 @@
 //! The only mutable store: who is behind a pseudonym, and the key that opens what is sealed for
 //! them. A row is durable before the first record that needs it; erasing it is forgetting.
 
+use std::sync::OnceLock;
+
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
@@ -8,6 +10,7 @@ use crate::crypto::seal::{
     SealBroken, Sealed, SubjectKey, TooLongToSeal, open, seal, subject_lookup,
 };
 use crate::entropy::{Entropy, bytes};
+use crate::log::room::Room;
 use crate::log::store::StoreError;
 use crate::types::id::SubjectId;
 
@@ -62,6 +65,9 @@ pub enum VaultError {
     /// A row is not what it must be.
     #[error("the vault's row of {0} is damaged: restore the vault from its own backup")]
     Damaged(SubjectId),
+    /// The disk is nearly full: nothing was done.
+    #[error("the disk of the vault is nearly full: make room on it, and writing goes on")]
+    NoRoom,
     /// What was to be sealed is too long.
     #[error(transparent)]
     TooLong(#[from] TooLongToSeal),
@@ -76,6 +82,8 @@ pub struct Vault {
     key: Zeroizing<[u8; 32]>,
     /// Held by each change, so that nothing is registered in a database that is being replaced.
     registering: Mutex<()>,
+    /// What must stay free on the disk.
+    room: OnceLock<Room>,
 }
 
 const KEY_BYTES: usize = 32;
@@ -83,7 +91,13 @@ const KEY_BYTES: usize = 32;
 impl Vault {
     /// A vault over `rows`, whose look-ups are keyed with `key`.
     pub fn new(rows: Box<dyn Rows>, key: Zeroizing<[u8; 32]>) -> Self {
-        Self { rows, key, registering: Mutex::new(()) }
+        Self { rows, key, registering: Mutex::new(()), room: OnceLock::new() }
+    }
+
+    /// From now on nobody is registered unless there is room.
+    pub fn keep_free(&self, room: Room) {
+        // Set once, at the start.
+        let _ = self.room.set(room);
     }
 
     /// The person of this `sub`, if it was seen before and not erased.
@@ -112,6 +126,9 @@ impl Vault {
         let _one = self.registering.lock();
         if let Some(person) = self.find(sub)? {
             return Ok(person);
+        }
+        if !self.room.get().is_none_or(Room::is_left) {
+            return Err(VaultError::NoRoom);
         }
         let subject = SubjectId::from_bytes(bytes(entropy));
         let key = SubjectKey::generate(entropy);

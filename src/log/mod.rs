@@ -10,6 +10,7 @@ pub mod file;
 pub mod directory;
 mod vaults;
 pub mod rescue;
+pub mod room;
 pub mod tree;
 pub mod proof;
 pub mod tile;
