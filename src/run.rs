@@ -28,7 +28,7 @@ use crate::http::tls::{Certificate, TlsError};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
-use crate::ledger::vault::Vault;
+use crate::ledger::vault::{Vault, VaultError};
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::room::Room;
 use crate::log::sled::SledDatabase;
@@ -43,12 +43,24 @@ use crate::types::resource::Resource;
 /// How often the signing keys are looked after at least, in seconds.
 const KEY_LOOK_S_MAX: u64 = 60;
 
+/// So many of the newest resource owners are looked up in the vault at a start: what the engine
+/// drops is what was written last. `verify` looks up all.
+const SUBJECTS_CHECKED_MAX: usize = 50_000;
+
 /// Why the service does not run, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The vault is not whole.
+    #[error("{path}: {source}")]
+    Vault {
+        /// The vault's directory.
+        path: String,
+        /// What is wrong with it.
+        source: VaultError,
+    },
     /// The issuer in the directory is none.
     #[error("the directory's issuer is not usable: {0}")]
     Issuer(String),
@@ -196,6 +208,11 @@ async fn serve(
     throttle: Throttle,
 ) -> Result<Running, RunError> {
     let Opened { directory, ledger, database, vault, keys, clean } = opened;
+    if config.vault_incomplete_ok == 0 {
+        let checked = vault.check(ledger.state().newest_subjects(SUBJECTS_CHECKED_MAX));
+        let path = directory.vault_dir().display().to_string();
+        checked.map_err(|source| RunError::Vault { path, source })?;
+    }
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -16,12 +17,15 @@ use crate::domain::state::State;
 use crate::evidence::builder::TileBuilder;
 use crate::evidence::stored::StoredSource;
 use crate::evidence::writer::TileDirectory;
-use crate::ledger::open::{OpenError, Replayed, leave_clean_mark, open_log};
+use crate::ledger::open::{OpenError, Replayed, VAULT_CACHE_BYTES, leave_clean_mark, open_log};
+use crate::ledger::vault::check;
+use crate::ledger::vault_files::VaultFiles;
 use crate::ledger::verify::verify_export;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::directory::DataDirectory;
 use crate::log::store::records_from;
 use crate::oauth::issuer::Issuer;
+use crate::run::RunError;
 use crate::types::id::Seq;
 
 /// Writes the records to standard output, or the log as tiles.
@@ -75,6 +79,19 @@ fn export_records(replayed: &Replayed) -> Result<(), LocalError> {
     out.flush().map_err(LocalError::Output)
 }
 
+/// Where the vault stands beside the log, everybody whom the log knows is in it.
+fn check_vault(replayed: &Replayed) -> Result<(), LocalError> {
+    let vault = replayed.directory.vault_dir();
+    if !vault.is_dir() {
+        return Ok(());
+    }
+    let rows = VaultFiles::open(Arc::clone(&replayed.directory), VAULT_CACHE_BYTES)
+        .map_err(OpenError::from)?;
+    let checked = check(&rows, replayed.state.newest_subjects(usize::MAX));
+    let path = vault.display().to_string();
+    Ok(checked.map_err(|source| RunError::Vault { path, source })?)
+}
+
 /// A ledger that was closed cleanly is left so.
 fn mark_as_found(directory: &DataDirectory, state: &State, clean: bool) -> Result<(), LocalError> {
     if clean {
@@ -97,6 +114,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), LocalError> {
             )?;
             let state = &replayed.state;
             mark_as_found(&replayed.directory, state, replayed.clean)?;
+            check_vault(&replayed)?;
             (data.display().to_string(), state.head(), state.next_seq().0)
         }
         (None, Some(export)) => {

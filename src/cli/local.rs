@@ -123,9 +123,11 @@ impl LocalError {
             Self::Issuer(_) | Self::Config(_) => Exit::Usage,
             Self::Unverified(_)
             | Self::UnverifiedExport(_)
-            | Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
-                Exit::Unverified
-            }
+            | Self::Open(
+                OpenError::Log(LogError::Broken { .. })
+                | OpenError::Tail { .. }
+                | OpenError::Shortened { .. },
+            ) => Exit::Unverified,
             Self::Open(_)
             | Self::Run(_)
             | Self::Log(_)

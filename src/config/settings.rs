@@ -181,6 +181,9 @@ settings! {
             "Grants and clients whose refusals are counted together instead of one by one.";
         vault_rewrite_s_max: u32 = 3600, 1..=604800,
             "How long after an erasure the subject's key may still stand in a file of the vault.";
+        vault_incomplete_ok: u32 = 0, 0..=1,
+            "1 starts the service although the vault has lost people whom the log knows; they are \
+             registered anew.";
         assertion_lifetime_s_max: u32 = 300, 1..=3600,
             "How far ahead the expiry of a client's assertion may lie.";
         assertion_leeway_s: u32 = 10, 0..=60,

@@ -68,6 +68,13 @@ impl State {
         self.subjects.iter().filter(|subject| subject.erased).map(|subject| subject.id)
     }
 
+    /// The newest resource owners, `most` of them at the most, without those that were erased.
+    pub fn newest_subjects(&self, most: usize) -> impl Iterator<Item = SubjectId> {
+        let older = self.subjects.len().saturating_sub(most);
+        let newest = self.subjects.iter().skip(older);
+        newest.filter(|subject| !subject.erased).map(|subject| subject.id)
+    }
+
     /// A grant by its identifier, dead or alive.
     pub fn grant(&self, id: &GrantId) -> Option<&Grant> {
         grant_of(self, id).map(|entry| &entry.grant)

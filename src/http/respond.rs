@@ -98,7 +98,7 @@ fn fault_response(fault: &Fault) -> HttpResponse {
         }
         Fault::Unavailable(reason) => unavailable(&reason.to_string()),
         Fault::Vault(reason @ VaultError::NoRoom) => unavailable(&reason.to_string()),
-        Fault::Log(_) | Fault::Vault(_) | Fault::Keys(_) | Fault::Broken(_) => {
+        Fault::Log(_) | Fault::Tree(_) | Fault::Vault(_) | Fault::Keys(_) | Fault::Broken(_) => {
             // The detail is for the operator only (RFC 7009 section 2.2.1 for the status).
             tracing::error!(error = %fault, "a request could not be served");
             unavailable("the ledger cannot serve this at present; an operator must look at it")

@@ -14,7 +14,9 @@ use crate::domain::command::Asked;
 use crate::domain::record::Actor;
 use crate::domain::state::State;
 use crate::ledger::replay::LogError;
+use crate::ledger::tree::Tree;
 use crate::ledger::writer::{Answer, Writer};
+use crate::log::reached::Reached;
 use crate::log::room::Room;
 use crate::log::store::Store;
 use crate::types::time::Timestamp;
@@ -81,6 +83,7 @@ struct Shared {
     left_over: Receiver<Message>,
     state: Arc<RwLock<State>>,
     store: Arc<dyn Store>,
+    tree: Arc<Tree>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     stopped: AtomicBool,
@@ -88,6 +91,8 @@ struct Shared {
     counters: Counters,
     /// What must stay free on the disk.
     room: OnceLock<Room>,
+    /// Where the newest durable record is noted.
+    reached: OnceLock<Reached>,
     /// Told when the writer ends, whatever the reason.
     ended: tokio::sync::watch::Sender<bool>,
 }
@@ -100,12 +105,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Starts the writer on `store`, whose fold is `state`.
+    /// Starts the writer on `store`, whose fold is `state` and whose tree is `tree`.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         store: Arc<dyn Store>,
+        tree: Arc<Tree>,
         state: State,
         clock: Arc<dyn Clock>,
         limits: Limits,
@@ -114,6 +120,7 @@ impl Ledger {
         let state = Arc::new(RwLock::new(state));
         let writer = Writer::new(
             Arc::clone(&store),
+            Arc::clone(&tree),
             Arc::clone(&state),
             Arc::clone(&clock),
             limits.coalesce_keys_max,
@@ -124,12 +131,14 @@ impl Ledger {
             left_over: commands.clone(),
             state,
             store,
+            tree,
             clock,
             limits,
             stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
             counters: Counters::default(),
             room: OnceLock::new(),
+            reached: OnceLock::new(),
             ended: tokio::sync::watch::Sender::new(false),
         });
         let run = Arc::clone(&shared);
@@ -147,6 +156,11 @@ impl Ledger {
     /// The log, for reading.
     pub fn store(&self) -> &dyn Store {
         self.shared.store.as_ref()
+    }
+
+    /// The Merkle tree over the log, for reading. It covers all that [`Ledger::state`] shows.
+    pub fn tree(&self) -> &Tree {
+        &self.shared.tree
     }
 
     /// The time by which everything is judged: the wall clock, but never before the newest record.
@@ -206,6 +220,12 @@ impl Ledger {
         let _ = self.shared.room.set(room);
     }
 
+    /// From now on each batch, once durable, is noted there.
+    pub fn note_in(&self, reached: Reached) {
+        // Set once, at the start.
+        let _ = self.shared.reached.set(reached);
+    }
+
     /// Whether the disk has room for more records.
     pub fn has_room(&self) -> bool {
         self.shared.has_room()
@@ -251,6 +271,12 @@ impl Ledger {
 impl Shared {
     fn has_room(&self) -> bool {
         self.room.get().is_none_or(Room::is_left)
+    }
+
+    fn note_reached(&self) {
+        if let (Some(reached), Some(head)) = (self.reached.get(), self.state.read().head()) {
+            reached.note(head.seq, head.leaf);
+        }
     }
 
     /// Leaves the commands that may be carried out; who waits for another is told so.
@@ -320,6 +346,7 @@ fn serve(
         shared.turn_away(&mut batch, &mut is_short);
         if !batch.is_empty() {
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
+            shared.note_reached();
             shared.counters.batches.fetch_add(1, Ordering::Relaxed);
             shared.counters.record_bytes.fetch_add(writer.batch_bytes(), Ordering::Relaxed);
             shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);

@@ -65,6 +65,12 @@ pub enum VaultError {
     /// A row is not what it must be.
     #[error("the vault's row of {0} is damaged: restore the vault from its own backup")]
     Damaged(SubjectId),
+    /// Somebody whom the log knows has no row any more.
+    #[error(
+        "the vault has lost {0}, whom the log knows: restore the vault from its own backup; or set \
+         vault_incomplete_ok = 1 to go on, and whoever is lost is registered anew"
+    )]
+    Lost(SubjectId),
     /// The disk is nearly full: nothing was done.
     #[error("the disk of the vault is nearly full: make room on it, and writing goes on")]
     NoRoom,
@@ -150,6 +156,14 @@ impl Vault {
         self.read(subject)
     }
 
+    /// That each of these people is there, by pseudonym and by name.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn check(&self, subjects: impl Iterator<Item = SubjectId>) -> Result<(), VaultError> {
+        check(self.rows.as_ref(), subjects)
+    }
+
     fn read(&self, subject: &SubjectId) -> Result<Option<Person>, VaultError> {
         let Some(row) = self.rows.row(subject.as_bytes())? else { return Ok(None) };
         let damaged = || VaultError::Damaged(*subject);
@@ -190,6 +204,24 @@ impl Vault {
         let _one = self.registering.lock();
         Ok(self.rows.rewrite()?)
     }
+}
+
+/// That each of these people is there, by pseudonym and by name.
+///
+/// # Errors
+/// [`VaultError::Lost`] names the first who is not: the engine drops what it cannot read.
+pub fn check(
+    rows: &dyn Rows,
+    mut subjects: impl Iterator<Item = SubjectId>,
+) -> Result<(), VaultError> {
+    subjects.try_for_each(|subject| {
+        let row = rows.row(subject.as_bytes())?.ok_or(VaultError::Lost(subject))?;
+        let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(subject))?;
+        match rows.row(lookup)? {
+            Some(found) if found.as_slice() == subject.as_bytes() => Ok(()),
+            Some(_) | None => Err(VaultError::Lost(subject)),
+        }
+    })
 }
 
 impl Person {

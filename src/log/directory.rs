@@ -21,6 +21,7 @@ pub const FORMAT: u32 = 1;
 const MARKER: &str = "token-ledger.json";
 const LOCK: &str = "lock";
 const CLEAN: &str = "clean";
+const REACHED: &str = "reached";
 
 /// A data directory, locked for as long as this value lives.
 #[derive(Debug)]
@@ -241,6 +242,11 @@ impl DataDirectory {
         self.vaults.switch(new)
     }
 
+    /// Where it is noted how far the log has come.
+    pub fn reached_file(&self) -> PathBuf {
+        self.path.join(REACHED)
+    }
+
     /// Writes down that the log was closed cleanly, and where it ends. The last act of a stop.
     ///
     /// # Errors
@@ -284,7 +290,8 @@ impl DataDirectory {
         Ok(rescue::confirm(&self.log_copy_dir())?)
     }
 
-    fn log_copy_dir(&self) -> PathBuf {
+    /// Where the copy of the log from before a recovery is, if there is one.
+    pub fn log_copy_dir(&self) -> PathBuf {
         self.path.join("log.before-recovery")
     }
 }

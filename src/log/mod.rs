@@ -4,6 +4,7 @@
 pub mod leaf;
 pub mod block;
 pub mod store;
+pub mod side_table;
 pub mod memory;
 pub mod sled;
 pub mod file;
@@ -11,6 +12,7 @@ pub mod directory;
 mod vaults;
 pub mod rescue;
 pub mod room;
+pub mod reached;
 pub mod tree;
 pub mod proof;
 pub mod tile;

@@ -17,6 +17,7 @@ mod recordings;
 mod evidence_parsers;
 mod guard;
 mod kill;
+mod ledger_tree;
 mod log_lines;
 mod merkle;
 mod readme;
