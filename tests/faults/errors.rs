@@ -122,7 +122,7 @@ fn in_service(
     let (before, told) = injecting(call, error, nth, scratch);
     let mut promised = base.promised.clone();
     let mut tally = Tally::default();
-    let said = match Process::serve_under(&borrowed(&before), &[], &data, scratch).ready() {
+    let said = match Process::serve_under(&borrowed(&before), &data, scratch).ready() {
         Ok(service) => {
             let load = Load::start(&service, &base.parties, promised, seed);
             load.until_or(60, Duration::from_secs(10));

@@ -37,10 +37,10 @@ struct Loaded {
     promised: Vec<Promised>,
 }
 
-fn loaded(at: &Path, more: &[&str], scratch: &Path, seed: u64) -> Loaded {
+fn loaded(at: &Path, before: &[&str], scratch: &Path, seed: u64) -> Loaded {
     let data = at.join("ledger");
     let administrator = Process::init(&[], &data, scratch).administrator().unwrap();
-    let service = Process::serve_under(&[], more, &data, scratch).ready().unwrap();
+    let service = Process::serve_under(before, &data, scratch).ready().unwrap();
     let parties = Parties::register(&service, &administrator).unwrap();
     let load = Load::start(&service, &parties, fresh(CLIENTS), seed);
     load.until(200);
@@ -53,7 +53,7 @@ fn loaded(at: &Path, more: &[&str], scratch: &Path, seed: u64) -> Loaded {
 fn filled(ends: bool, random: &mut Random, scratch: &Path) -> (Tally, Option<String>) {
     let image = FileSystem::Ext4.image(scratch);
     let mounted = Mounted::plain(&image, scratch, "full");
-    let reserve: &[&str] = if ends { &["--disk-free-bytes-min", "0"] } else { &[] };
+    let reserve: &[&str] = if ends { &["env", "TOKEN_LEDGER_DISK_FREE_BYTES_MIN=0"] } else { &[] };
     let Loaded { data, parties, service, promised, .. } =
         loaded(&mounted.at, reserve, scratch, random.next());
     let load = Load::start(&service, &parties, promised, random.next());

@@ -29,6 +29,7 @@ mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use mount::{FileSystem, missing};
 use report::Report;
@@ -50,6 +51,7 @@ fn options() -> Options {
             "--rounds" => options.rounds = Some(words.next().unwrap().parse().unwrap()),
             "--seed" => options.seed = words.next().unwrap().parse().unwrap(),
             "--loud" => options.is_loud = true,
+            "--lying" => service::IS_LYING.store(true, Ordering::Relaxed),
             "--ext4" => options.only = Some(FileSystem::Ext4),
             "--xfs" => options.only = Some(FileSystem::Xfs),
             name => options.names.push(name.to_owned()),

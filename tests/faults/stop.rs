@@ -58,7 +58,7 @@ fn one(is_slow: bool, random: &mut Random, scratch: &Path) -> (Tally, Option<Str
         "inject=fdatasync:delay_enter=30000",
     ];
     let before: &[&str] = if is_slow { &slow } else { &[] };
-    let service = Process::serve_under(before, &[], &data, scratch).ready().unwrap();
+    let service = Process::serve_under(before, &data, scratch).ready().unwrap();
     let parties = Parties::register(&service, &administrator).unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let asking = Arc::new(Mutex::new(0_u64));
