@@ -1,5 +1,6 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
+mod fitness;
 mod limits;
 mod transport;
 
@@ -28,11 +29,12 @@ use crate::http::tls::{Certificate, TlsError};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
+use crate::ledger::snapshot::Snapshotter;
 use crate::ledger::vault::{Vault, VaultError};
 use crate::log::directory::{DataDirectory, DirectoryError};
-use crate::log::room::Room;
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
+use crate::run::fitness::{check_vault, keep_free};
 use crate::run::limits::{
     assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
 };
@@ -42,10 +44,6 @@ use crate::types::resource::Resource;
 
 /// How often the signing keys are looked after at least, in seconds.
 const KEY_LOOK_S_MAX: u64 = 60;
-
-/// So many of the newest resource owners are looked up in the vault at a start: what the engine
-/// drops is what was written last. `verify` looks up all.
-const SUBJECTS_CHECKED_MAX: usize = 50_000;
 
 /// Why the service does not run, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +121,7 @@ pub struct Running {
     pub edge: Arc<Edge>,
     directory: Arc<DataDirectory>,
     database: Arc<SledDatabase>,
+    snapshotter: Option<Snapshotter>,
     /// Of the public listener, then of the other.
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
@@ -175,6 +174,7 @@ pub async fn start_on(
         coalesce_keys_max: config.coalesce_keys_max,
         submit_timeout_ms: config.submit_timeout_ms,
         clock_step_warn_ms: config.clock_step_warn_ms,
+        snapshot_every_records: config.snapshot_every_records,
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let certificates = certificates(&sockets, config)?;
@@ -182,9 +182,7 @@ pub async fn start_on(
     let opened = open(path, limits, cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
-    let room = Room::new(path, config.disk_free_bytes_min);
-    ledger.keep_free(room.clone());
-    opened.vault.keep_free(room);
+    keep_free(&opened, path, config);
     match serve(opened, sockets, certificates, config, entropy, throttle).await {
         Ok(running) => Ok(running),
         Err(error) => {
@@ -207,12 +205,8 @@ async fn serve(
     entropy: Arc<dyn Entropy>,
     throttle: Throttle,
 ) -> Result<Running, RunError> {
-    let Opened { directory, ledger, database, vault, keys, clean } = opened;
-    if config.vault_incomplete_ok == 0 {
-        let checked = vault.check(ledger.state().newest_subjects(SUBJECTS_CHECKED_MAX));
-        let path = directory.vault_dir().display().to_string();
-        checked.map_err(|source| RunError::Vault { path, source })?;
-    }
+    check_vault(&opened, config)?;
+    let Opened { directory, ledger, database, vault, keys, snapshotter, clean } = opened;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
@@ -259,6 +253,7 @@ async fn serve(
         edge,
         directory,
         database,
+        snapshotter,
         certificates,
         handles,
         serving,
@@ -272,6 +267,23 @@ async fn close(ledger: &Ledger) -> Result<(), RunError> {
     match tokio::task::spawn_blocking(move || ledger.stop()).await {
         Ok(stopped) => Ok(stopped?),
         Err(_) => Err(RunError::Ended),
+    }
+}
+
+/// The next start reads this instead of the log.
+async fn keep_snapshot(snapshotter: Option<Snapshotter>, ledger: &Ledger) {
+    let Some(snapshotter) = snapshotter else { return };
+    let ledger = ledger.clone();
+    let kept = tokio::task::spawn_blocking(move || {
+        let state = ledger.state();
+        let frontier = ledger.tree().frontier(state.next_seq().0);
+        frontier.map(|frontier| snapshotter.stop(&state, &frontier))
+    });
+    match kept.await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "no snapshot: the next start takes longer"),
+        Ok(Err(error)) => tracing::warn!(%error, "no snapshot: the next start takes longer"),
+        Err(_) => tracing::error!("making the last snapshot ended early"),
     }
 }
 
@@ -361,7 +373,7 @@ impl Running {
     /// # Errors
     /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { edge, directory, database, handles, serving, tasks, .. } = self;
+        let Self { edge, directory, database, snapshotter, handles, serving, tasks, .. } = self;
         tasks.iter().for_each(JoinHandle::abort);
         let failed = edge.ledger.has_stopped();
         let [public, admin] = handles;
@@ -379,6 +391,7 @@ impl Running {
         if failed {
             return Err(RunError::Ended);
         }
+        keep_snapshot(snapshotter, &edge.ledger).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);
         Ok(())

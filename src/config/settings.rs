@@ -160,6 +160,9 @@ settings! {
         disk_free_bytes_min: u64 = 67108864, 0..=17592186044416,
             "How many bytes of the disk stay free: below it clients are answered 503, before a write \
              can fail; reading goes on, and writing with the first free space. 0 lets writes fail.";
+        snapshot_every_records: u64 = 1000000, 0..=1000000000,
+            "After how many records the next snapshot of what is valid is made, so that a start reads \
+             only the records since; 0 makes and reads none.";
         code_lifetime_s: u32 = 60, 1..=600,
             "How long an authorization code may be exchanged.";
         auth_failures_per_minute_max: u32 = 20, 1..=1000000,

@@ -51,6 +51,8 @@ pub struct Limits {
     pub submit_timeout_ms: u64,
     /// From which step back of the wall clock on a warning is logged, in milliseconds.
     pub clock_step_warn_ms: u64,
+    /// After how many records the next snapshot is made; 0 makes and reads none.
+    pub snapshot_every_records: u64,
 }
 
 struct Pending {

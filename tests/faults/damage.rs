@@ -11,7 +11,7 @@ use crate::clients::{Load, Parties, Promised, Tally, check, fresh};
 use crate::errors::copy;
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{BINARY, Process, verify};
+use crate::service::{Process, binary, verify};
 
 const CLIENTS: usize = 3;
 
@@ -72,7 +72,7 @@ fn whole(is_clean: bool, random: &mut Random, scratch: &Path) -> Whole {
     let read = folder.path().join("read");
     copy(&data, &read);
     let records =
-        Command::new(BINARY).arg("export").arg("--data").arg(&read).output().unwrap().stdout;
+        Command::new(binary()).arg("export").arg("--data").arg(&read).output().unwrap().stdout;
     fs::remove_dir_all(&read).unwrap();
     let files = files(&data);
     Whole { folder, parties, promised, records, files, is_clean }
@@ -195,7 +195,7 @@ fn helps(said: &str, data: &Path) -> bool {
 }
 
 fn read_log(whole: &Whole, data: &Path) -> Outcome {
-    let done = Command::new(BINARY).arg("export").arg("--data").arg(data).output().unwrap();
+    let done = Command::new(binary()).arg("export").arg("--data").arg(data).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     if !done.status.success() {
         let helps = helps(&said, data);

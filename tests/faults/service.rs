@@ -5,12 +5,20 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_token-ledger");
+/// The binary under test: the one that was built along, or what `FAULTS_BINARY` names.
+pub fn binary() -> &'static str {
+    static BINARY: OnceLock<String> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let named = std::env::var("FAULTS_BINARY");
+        named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_token-ledger").to_owned())
+    })
+}
 
 /// Administrator's credentials, as `init` printed them.
 #[derive(Debug, Clone)]
@@ -57,7 +65,7 @@ impl Process {
         let said = scratch.join(format!("said.{}", unique()));
         let before = if IS_LYING.load(Ordering::Relaxed) { &LYING } else { before };
         let words: Vec<&str> =
-            before.iter().copied().chain([BINARY]).chain(arguments.iter().copied()).collect();
+            before.iter().copied().chain([binary()]).chain(arguments.iter().copied()).collect();
         let mut child = Command::new(words[0])
             .args(&words[1..])
             .arg("--data")
@@ -183,7 +191,7 @@ impl Service {
 
 /// Runs `verify`; what it says if the ledger is not whole.
 pub fn verify(data: &Path) -> Result<(), String> {
-    let done = Command::new(BINARY).arg("verify").arg("--data").arg(data).output().unwrap();
+    let done = Command::new(binary()).arg("verify").arg("--data").arg(data).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     if done.status.success() && !said.contains("panicked") { Ok(()) } else { Err(said) }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::clients::{Parties, Tally};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{BINARY, Process};
+use crate::service::{Process, binary};
 use crate::wire::{Wire, form};
 
 const CLIENTS: usize = 24;
@@ -134,7 +134,7 @@ fn ask_until_over(
 
 /// How many access tokens were issued to a client, as the log has it.
 fn issued(data: &Path, client: &str) -> usize {
-    let export = Command::new(BINARY).arg("export").arg("--data").arg(data).output().unwrap();
+    let export = Command::new(binary()).arg("export").arg("--data").arg(data).output().unwrap();
     let lines = String::from_utf8_lossy(&export.stdout).into_owned();
     let of_client = format!("\"client\":\"{client}\"");
     let issued =
