@@ -79,14 +79,14 @@ fn main() -> ExitCode {
             match missing(file_system) {
                 Some(why) => report.skipped(&format!("power {}", file_system.name()), &why),
                 None => {
-                    let rounds = options.rounds.unwrap_or(8);
+                    let rounds = options.rounds.unwrap_or(4);
                     power::run(file_system, rounds, options.seed, scratch, &mut report);
                 }
             }
         }
     }
     if chosen("kill") {
-        kill::run(options.rounds.unwrap_or(10), options.seed, scratch, &mut report);
+        kill::run(options.rounds.unwrap_or(6), options.seed, scratch, &mut report);
     }
     if chosen("stop") {
         stop::run(options.rounds.unwrap_or(4), options.seed, scratch, &mut report);

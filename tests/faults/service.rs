@@ -70,6 +70,8 @@ impl Process {
             .args(&words[1..])
             .arg("--data")
             .arg(data)
+            // So that snapshots are written while things go wrong.
+            .env("TOKEN_LEDGER_SNAPSHOT_EVERY_RECORDS", "300")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&said).unwrap())
