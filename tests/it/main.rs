@@ -46,3 +46,6 @@ mod http_failure;
 mod http_privacy;
 mod vectors;
 mod witness;
+mod submission;
+mod copies;
+mod mirror;
