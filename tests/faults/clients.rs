@@ -323,7 +323,8 @@ impl Client {
     }
 
     fn revoke_access(&mut self) -> Option<()> {
-        let (client, token) = self.promised.lock().live.last()?.clone();
+        let live = self.promised.lock().live.last().cloned();
+        let Some((client, token)) = live else { return Some(()) };
         self.doubt(Doubt::RevokeAccess { token: token.clone() });
         let pairs = [("token", token.as_str())];
         let asked = self.public.ask(&form("/oauth/revoke", &self.parties.basics[client], &pairs));
@@ -421,6 +422,12 @@ impl Checked<'_> {
     fn client(mut self, promised: &mut Promised) -> std::io::Result<()> {
         let doubt = promised.doubt.take();
         self.tokens(promised, doubt.as_ref())?;
+        if takes_tokens_along(doubt.as_ref()) {
+            promised.live.clear();
+        }
+        if let Some(Doubt::RevokeAccess { token }) = &doubt {
+            promised.live.retain(|(_, live)| live != token);
+        }
         for (client, token) in &promised.ended {
             let answer = self.public.ask(&refresh(&self.parties.basics[*client], token))?;
             self.tally.expect(answer.status == 400, || format!("an ended grant lives: {answer:?}"));
@@ -448,9 +455,8 @@ impl Checked<'_> {
     }
 
     fn tokens(&mut self, promised: &Promised, doubt: Option<&Doubt>) -> std::io::Result<()> {
-        // A grant that may have ended takes its tokens along.
-        let chain_in_doubt = matches!(doubt, Some(Doubt::RevokeChain { .. } | Doubt::Exchange));
-        for (client, token) in promised.live.iter().filter(|_| !chain_in_doubt) {
+        let is_certain = !takes_tokens_along(doubt);
+        for (client, token) in promised.live.iter().filter(|_| is_certain) {
             if doubt == Some(&Doubt::RevokeAccess { token: token.clone() }) {
                 continue;
             }
@@ -505,6 +511,11 @@ impl Checked<'_> {
         chain.access = access;
         Ok(true)
     }
+}
+
+/// A grant that may have ended takes its tokens along.
+fn takes_tokens_along(doubt: Option<&Doubt>) -> bool {
+    matches!(doubt, Some(Doubt::RevokeChain { .. } | Doubt::Exchange))
 }
 
 /// That a token which was spent long ago is recognised, and ends its grant: at the end of a round,

@@ -116,9 +116,13 @@ impl Drop for Mounted {
 }
 
 fn mount(file: &Path, scratch: &Path, name: &str) -> PathBuf {
+    let kind =
+        Command::new("blkid").args(["-p", "-o", "value", "-s", "TYPE"]).arg(file).output().unwrap();
+    // The copy has the identity of the original, which is mounted beside it.
+    let options = if kind.stdout.starts_with(b"xfs") { "loop,nouuid" } else { "loop" };
     let at = scratch.join(format!("{name}.mnt"));
     fs::create_dir_all(&at).unwrap();
-    run(Command::new("mount").args(["-o", "loop"]).arg(file).arg(&at));
+    run(Command::new("mount").args(["-o", options]).arg(file).arg(&at));
     at
 }
 
