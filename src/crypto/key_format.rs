@@ -24,6 +24,9 @@ pub(super) struct RawKeyFile {
     pub(super) vault_key: Bytes32,
     pub(super) signing_keys: RawSigningKeys,
     pub(super) checkpoint_key: Bytes32,
+    /// Those that replace it, while it goes on signing beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) later_checkpoint_keys: Vec<Bytes32>,
     /// BLAKE3 of all the above: a key with a flipped bit is still a key. Files from before have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) check: Option<String>,
