@@ -55,3 +55,4 @@ mod witness;
 mod submission;
 mod copies;
 mod mirror;
+mod http_witness;
