@@ -199,7 +199,7 @@ settings! {
             "How old a signing key is when the next one is made, at least 86400; 0 leaves it to \
              `keys rotate`.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
-            "From which step back of the system's clock on a warning is logged.";
+            "From which step of the system's clock on, forward or back, it is recorded and warned of.";
     }
 }
 

@@ -116,6 +116,7 @@ fn key(fact: &Fact) -> Option<Key> {
         Event::LedgerCreated(_)
         | Event::LedgerOpened(_)
         | Event::LedgerClosed(_)
+        | Event::ClockStepped(_)
         | Event::ClientRegistered(_)
         | Event::ClientUpdated(_)
         | Event::ClientSecretRotated(_)

@@ -4,6 +4,7 @@
 pub mod handle;
 pub mod writer;
 pub mod coalesce;
+pub mod clock_watch;
 pub mod replay;
 pub mod vault;
 pub mod vault_files;

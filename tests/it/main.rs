@@ -10,6 +10,7 @@ mod stories;
 mod cli;
 mod cli_answers;
 mod properties;
+mod simulation;
 mod crash;
 mod tamper;
 mod recordings;

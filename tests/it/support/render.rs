@@ -182,6 +182,9 @@ impl Names {
             Event::KeyAdded(data) => data.kid.to_string(),
             Event::KeyRetired(data) => data.kid.to_string(),
             Event::AuditRead(data) => data.what.clone(),
+            Event::ClockStepped(data) => {
+                format!("from {} to {}", seconds(data.from), seconds(data.to))
+            }
             Event::LedgerClosed(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)

@@ -24,6 +24,7 @@ use crate::support::names::{client_id, digest, key_id, scope, sealed};
 /// The story time 0, so that a clock may also step back.
 pub(crate) const EPOCH_S: u64 = 1_000_000;
 const COALESCE_KEYS_MAX: usize = 64;
+const CLOCK_STEP_MS: u64 = 5000;
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
@@ -72,7 +73,8 @@ impl World {
             Arc::clone(&state),
             Arc::clone(&clock) as Arc<dyn Clock>,
             COALESCE_KEYS_MAX,
-        );
+        )
+        .recording_steps(CLOCK_STEP_MS);
         Self { store, state, clock, writer, asked }
     }
 
@@ -117,8 +119,13 @@ impl World {
 
     /// Lets the time pass in which refusals are only counted.
     pub(crate) fn tick(&mut self, closes: bool) {
-        self.writer.flush_counts(closes).expect("the store works");
+        self.try_tick(closes).expect("the store works");
         self.check();
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) fn try_tick(&mut self, closes: bool) -> Result<(), LogError> {
+        self.writer.flush_counts(closes)
     }
 
     fn asked(&mut self, command: Command) -> Asked {
@@ -226,7 +233,7 @@ fn origin(command: &Command) -> Option<Origin> {
 }
 
 /// Every list of the projection holds exactly what a search of everything finds, newest first.
-fn check_lists(state: &State) {
+pub(crate) fn check_lists(state: &State) {
     let newest_first = |mine: &dyn Fn(&Grant) -> bool| {
         let mut grants: Vec<_> = state.grants().filter(|grant| mine(grant)).collect();
         grants.sort_by_key(|grant| std::cmp::Reverse(grant.created));
