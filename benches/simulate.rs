@@ -23,6 +23,10 @@ mod support {
     pub(crate) mod simulation;
 }
 
+#[allow(unused_imports)] // for its tests, which are not built here
+#[path = "../tests/it/merkle.rs"]
+mod merkle;
+
 use support::simulation::campaign::{campaign, story};
 use token_ledger::clock::Stopwatch;
 

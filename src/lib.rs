@@ -16,7 +16,9 @@
 //! | [`domain`] | commands in, facts out, and their fold: start with [`domain::grant`] | clock, randomness, IO, `async` |
 //! | [`log`] | records as bytes: blocks, stores, the Merkle tree, the directory | know what a record means |
 //! | [`ledger`] | the writer, replay, the vault; from a directory to a running ledger | repair silently |
+//! | [`witness`] | cosigns the checkpoints of logs that only grow | forget what it cosigned |
 //! | [`audit`] | trails, filtered records, what was valid then | change anything |
+//! | [`evidence`] | the log as strangers check it: tiles in and out, verification, packages | change what it reads |
 //! | [`oauth`] | the protocol's syntax: forms, credentials, errors, metadata | rules, IO |
 //! | [`edge`] | where bearer secrets stop: requests become commands with digests | know HTTP |
 //! | [`http`] | two listeners: parse, hand on, render | rules, a clock |
@@ -49,7 +51,9 @@ pub mod crypto;
 pub mod domain;
 pub mod log;
 pub mod ledger;
+pub mod witness;
 pub mod audit;
+pub mod evidence;
 pub mod oauth;
 pub mod edge;
 pub mod http;

@@ -137,9 +137,9 @@ fn ended_itself(
             let data = access_token(step).filter(|data| data.digest == *digest)?;
             Some(data.expires_at)
         }),
-        Kind::AuthorizationCode => grant.code.as_ref().map(|code| code.issued.expires_at),
+        Kind::AuthorizationCode => grant.code().map(|code| code.expires_at),
         Kind::RefreshToken => state.client(&grant.client).and_then(|client| {
-            let used_at = grant.refresh.map_or(grant.created_at, |refresh| refresh.used_at);
+            let used_at = grant.refresh_token().map_or(grant.created_at, |refresh| refresh.used_at);
             grant.refresh_expires_at(used_at, &client.metadata)
         }),
     };
@@ -158,13 +158,13 @@ fn above(
     let client = state.client(&grant.client);
     let subject = grant.subject.and_then(|id| state.subject(&id));
     if let Some(subject) = subject.filter(|subject| subject.erased) {
-        return (Status::Revoked, subject.ban.watermark);
+        return (Status::Revoked, subject.ban().watermark);
     }
     let step = trail.iter().find(|step| step.record.seq == issued);
     let key = step.and_then(access_token).and_then(|data| data.key.clone());
     let bans = [
         client.map(|client| client.ban),
-        subject.map(|subject| subject.ban),
+        subject.map(|subject| subject.ban()),
         Some(state.everything()),
         key.and_then(|kid| state.key(&kid)).map(|key| key.ban),
     ];

@@ -155,7 +155,7 @@ pub fn valid_of_grant(
         generation: None,
         seq,
     };
-    if let Some(refresh) = grant.refresh.filter(|_| state.is_refreshable(grant, at)) {
+    if let Some(refresh) = grant.refresh_token().filter(|_| state.is_refreshable(grant, at)) {
         let policy = state.client(&grant.client).map(|client| &client.metadata);
         let scope = grant.scope.clone();
         valid.push(ValidToken {

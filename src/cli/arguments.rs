@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::cli::witness::WitnessCommand;
+
 /// A command on this machine, with its arguments.
 #[derive(Debug)]
 pub enum Local {
@@ -14,14 +16,16 @@ pub enum Local {
     Serve(ServeArgs),
     /// Shows the whole protocol on a ledger of its own.
     Demo(DemoArgs),
-    /// Writes the exact records to standard output.
-    Export(DataArgs),
+    /// Writes the exact records to standard output, or the log as tiles.
+    Export(ExportArgs),
     /// Checks a ledger or an export, offline.
     Verify(VerifyArgs),
     /// Prints the configuration reference.
     Config,
     /// Prints the checkpoint verifier key.
     Vkey(DataArgs),
+    /// Runs a witness.
+    Witness(WitnessCommand),
 }
 
 /// What `init` takes.
@@ -128,6 +132,17 @@ pub struct DataArgs {
     /// The data directory that `init` made
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+}
+
+/// What `export` takes.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The data directory that `init` made
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Write a directory of tiles with a checkpoint instead, or extend it
+    #[arg(long, value_name = "DIR")]
+    pub tiles: Option<PathBuf>,
 }
 
 /// What `verify` takes.

@@ -1,16 +1,18 @@
 //! The commands that work on a data directory of this machine.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs, VerifyArgs};
+use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
 use crate::cli::error::Exit;
+use crate::cli::evidence::{export, verify};
 use crate::cli::profile::VARIABLES;
+use crate::cli::signals::{Signal, Signals};
+use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
 use crate::config::settings::{Config, reference};
@@ -19,22 +21,22 @@ use crate::crypto::note_signer::NoteSigner;
 use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
 use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
-use crate::domain::state::State;
 use crate::entropy::OsEntropy;
-use crate::ledger::open::{Beginning, OpenError, create, leave_clean_mark, open_log, read_keys};
+use crate::evidence::writer::WriteError;
+use crate::ledger::open::{Beginning, OpenError, create, read_keys};
 use crate::ledger::replay::LogError;
-use crate::ledger::verify::{ExportFault, verify_export};
+use crate::ledger::verify::ExportFault;
 use crate::log::directory::{DataDirectory, DirectoryError};
-use crate::log::store::records_from;
 use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, start};
 use crate::telemetry;
 use crate::types::id::Seq;
+use crate::witness::directory::WitnessError;
 
 /// The page cache for commands that read a ledger from end to end, in bytes.
-const OFFLINE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const OFFLINE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// The largest log that is copied before the recovery that follows an unclean stop, in bytes.
-const RECOVERY_COPY_BYTES_MAX: u64 = 1 << 30;
+pub(super) const RECOVERY_COPY_BYTES_MAX: u64 = 1 << 30;
 /// After how many records progress is shown.
 const PROGRESS_RECORDS: u64 = 250_000;
 /// Why a local command failed.
@@ -72,15 +74,24 @@ pub enum LocalError {
         /// What the system says.
         source: io::Error,
     },
+    /// The tiles cannot be written.
+    #[error(transparent)]
+    Tiles(#[from] WriteError),
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
+    /// The issuer gives no origin for checkpoints.
+    #[error("the issuer gives no origin for checkpoints: {0}")]
+    Origin(#[source] crate::log::checkpoint::CheckpointError),
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
+    /// The witness does not work.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
 }
 
 impl LocalError {
@@ -97,9 +108,12 @@ impl LocalError {
             Self::Open(_)
             | Self::Run(_)
             | Self::Log(_)
+            | Self::Tiles(_)
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::KeyName(_) => None,
+            | Self::Origin(_)
+            | Self::KeyName(_)
+            | Self::Witness(_) => None,
         }
     }
 
@@ -117,9 +131,12 @@ impl LocalError {
             | Self::Log(_)
             | Self::Demo(_)
             | Self::File { .. }
+            | Self::Tiles(_)
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::KeyName(_) => Exit::Failed,
+            | Self::Origin(_)
+            | Self::KeyName(_)
+            | Self::Witness(_) => Exit::Failed,
         }
     }
 }
@@ -137,10 +154,11 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Verify(args) => verify(&args),
         Local::Config => say(&reference()),
         Local::Vkey(args) => vkey(&args),
+        Local::Witness(command) => witness::run(&command),
     }
 }
 
-fn say(text: &str) -> Result<(), LocalError> {
+pub(super) fn say(text: &str) -> Result<(), LocalError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     written.and_then(|()| out.flush()).map_err(LocalError::Output)
@@ -176,7 +194,7 @@ fn init(args: &InitArgs) -> Result<(), LocalError> {
 }
 
 /// Shows on standard error how far a long read has come; silent on short ones.
-fn progress(what: &'static str) -> impl FnMut(Seq) {
+pub(super) fn progress(what: &'static str) -> impl FnMut(Seq) {
     let watch = Stopwatch::start();
     move |seq| {
         let records = seq.0 + 1;
@@ -226,133 +244,29 @@ async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalEr
     }
 }
 
-/// What a signal asks for.
-enum Signal {
-    /// A clean stop, with the signal's name.
-    Stop(&'static str),
-    /// To read the certificates again.
-    Reload,
-}
-
-/// The signals that the service listens to.
-struct Signals {
-    hang_up: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        let hang_up = signal(SignalKind::hangup())?;
-        Ok(Self { hang_up, interrupt, terminate })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hang_up.recv() => Signal::Reload,
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-        }
-    }
-}
-
 fn run_demo(args: DemoArgs) -> Result<(), LocalError> {
     let options = DemoOptions { data: args.data, keep: args.keep };
     let mut out = io::stdout().lock();
     Ok(actix_web::rt::System::new().block_on(demo::run(options, &mut out))?)
 }
 
-fn log_to_standard_error() {
+pub(super) fn log_to_standard_error() {
     let _ = telemetry::init(
         crate::config::value::LogFormat::Text,
         crate::config::value::LogLevel::Info,
     );
 }
 
-fn export(args: &DataArgs) -> Result<(), LocalError> {
-    log_to_standard_error();
-    let replayed =
-        open_log(&args.data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("reading"))?;
-    let stdout = io::stdout().lock();
-    if stdout.is_terminal() {
-        tracing::info!("to keep the export, send it to a file: token-ledger export ... > FILE");
-    }
-    let mut out = BufWriter::with_capacity(1 << 20, stdout);
-    for block in records_from(replayed.store.as_ref(), Seq(0)) {
-        let block = block.map_err(|error| LocalError::Log(error.into()))?;
-        for (_, bytes) in block.iter() {
-            let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
-            written.map_err(LocalError::Output)?;
-        }
-    }
-    out.flush().map_err(LocalError::Output)?;
-    mark_as_found(&replayed.directory, &replayed.state, replayed.clean)
-}
-
-/// A ledger that was closed cleanly is left so.
-fn mark_as_found(directory: &DataDirectory, state: &State, clean: bool) -> Result<(), LocalError> {
-    if clean {
-        leave_clean_mark(directory, state).map_err(OpenError::from)?;
-    }
-    Ok(())
-}
-
-fn verify(args: &VerifyArgs) -> Result<(), LocalError> {
-    log_to_standard_error();
-    let watch = Stopwatch::start();
-    let (what, head, records) = match (&args.evidence.data, &args.evidence.export) {
-        (Some(data), _) => {
-            let replayed = open_log(
-                data,
-                OFFLINE_CACHE_BYTES,
-                RECOVERY_COPY_BYTES_MAX,
-                progress("verifying"),
-            )?;
-            let state = &replayed.state;
-            mark_as_found(&replayed.directory, state, replayed.clean)?;
-            (data.display().to_string(), state.head(), state.next_seq().0)
-        }
-        (None, Some(export)) => {
-            let name = export.display().to_string();
-            let file: Box<dyn io::Read> = if name == "-" {
-                Box::new(io::stdin())
-            } else {
-                let open = File::open(export);
-                Box::new(open.map_err(|source| LocalError::File { path: name.clone(), source })?)
-            };
-            let read = BufReader::with_capacity(1 << 20, file);
-            let (whole, _) =
-                verify_export(read, progress("verifying")).map_err(LocalError::UnverifiedExport)?;
-            (name, whole.head, whole.records)
-        }
-        (None, None) => return Ok(()),
-    };
-    let seconds = watch.seconds();
-    if args.json {
-        let (seq, at, leaf) = head
-            .map_or((None, None, None), |head| (Some(head.seq), Some(head.at), Some(head.leaf)));
-        let body = json!({ "whole": true, "records": records,
-            "head": { "seq": seq, "at": at, "leaf": leaf } });
-        return say(&body.to_string());
-    }
-    let last = head.map_or_else(String::new, |head| {
-        format!("\nlast record {} of {}, leaf hash {}", head.seq, head.at, head.leaf)
-    });
-    say(&format!(
-        "{what} is whole: {records} records, dense, chained, back links and times right \
-         ({seconds:.1} s){last}"
-    ))
-}
-
 fn vkey(args: &DataArgs) -> Result<(), LocalError> {
     let directory = DataDirectory::open(&args.data).map_err(OpenError::from)?;
-    let keys = read_keys(&directory)?;
+    say(&checkpoint_signer(&directory)?.verifier().to_string())
+}
+
+/// The key that signs the checkpoints of a directory.
+pub(super) fn checkpoint_signer(directory: &DataDirectory) -> Result<NoteSigner, LocalError> {
+    let keys = read_keys(directory)?;
     let issuer: Issuer = directory.marker().issuer.parse()?;
-    let signer = NoteSigner::new(issuer.origin_name().parse()?, keys.checkpoint_seed());
-    say(&signer.verifier().to_string())
+    Ok(NoteSigner::new(issuer.origin_name().parse()?, keys.checkpoint_seed()))
 }
 
 impl From<DirectoryError> for LocalError {

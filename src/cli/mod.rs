@@ -5,7 +5,10 @@ pub mod error;
 pub mod console;
 pub mod output;
 pub mod arguments;
+mod signals;
+pub mod witness;
 pub mod local;
+pub mod evidence;
 pub mod profile;
 pub mod remote_error;
 pub mod remote;
@@ -22,11 +25,12 @@ use std::io::Write;
 
 use clap::{Parser, Subcommand};
 
-use arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs, VerifyArgs};
+use arguments::{DemoArgs, ExportArgs, InitArgs, Local, ServeArgs, VerifyArgs};
 use console::Console;
 use error::CliError;
 use keys::KeysCommand;
 use session::Session;
+use witness::WitnessCommand;
 
 /// The command line, parsed.
 #[derive(Debug, Parser)]
@@ -127,13 +131,17 @@ Next: token-ledger client list")]
     /// List and rotate signing keys; print the checkpoint verifier key
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Write the exact records of a data directory to standard output, as JSON Lines
+    /// Write the exact records of a data directory to standard output, or the log as tiles
     #[command(after_help = "\
-Example:
+Examples:
   token-ledger export --data ./ledger > evidence.jsonl
+  token-ledger export --data ./ledger --tiles ./evidence
 
-Next: token-ledger verify --export evidence.jsonl, on any machine")]
-    Export(DataArgs),
+The tiles are a C2SP tlog-tiles log that other programs read, too. Each file is complete before it
+stands under its name, and the checkpoint comes last; the next export adds what is new.
+
+Next: token-ledger verify --export evidence.jsonl, or --tiles ./evidence, on any machine")]
+    Export(ExportArgs),
     /// Check a data directory or an export, offline; names the first bad record
     #[command(after_help = "\
 Examples:
@@ -143,6 +151,9 @@ Examples:
 Exit code 3 says that the evidence was read and does not verify. Next, in that case: keep the files
 as they are, and compare with another copy from the record that is named.")]
     Verify(VerifyArgs),
+    /// Watch other ledgers: cosign their checkpoints while they only grow
+    #[command(subcommand)]
+    Witness(WitnessCommand),
 }
 
 /// Does what the command line asks. Blocks until it is done.
@@ -156,6 +167,7 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Demo(args) => Local::Demo(args),
         Command::Export(args) => Local::Export(args),
         Command::Verify(args) => Local::Verify(args),
+        Command::Witness(command) => Local::Witness(command),
         Command::Config => Local::Config,
         Command::Keys(KeysCommand::Vkey(args)) => Local::Vkey(args),
         remote @ (Command::Login(_)
@@ -198,6 +210,7 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         | Command::Export(_)
         | Command::Verify(_)
         | Command::Config
+        | Command::Witness(_)
         | Command::Keys(KeysCommand::Vkey(_)) => Ok(()), // `run` keeps these to itself
     }
 }

@@ -1,15 +1,19 @@
 //! The grant: the authorization that all its tokens descend from, and the rules of refresh.
 //! Pure: `apply` folds what happened and judges nothing, `refresh` judges and changes nothing.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::domain::client::{ClientMetadata, Rotation};
 use crate::domain::command::{Draft, NoDraft, Refresh};
 use crate::domain::event::{
-    Cause, CodeIssued, Event, GrantRevoked, How, RefreshRefusal, RefreshRefused,
-    RefreshTokenRetried, RefreshTokenReused, RefreshTokenRotated, RefreshTokenUsed, Reuse, Target,
+    Cause, Event, GrantRevoked, RefreshRefusal, RefreshRefused, RefreshTokenRetried,
+    RefreshTokenReused, RefreshTokenRotated, RefreshTokenUsed, Reuse, Target,
 };
 use crate::domain::refusal::Refusal;
+use crate::domain::terms::Terms;
 use crate::types::digest::Digest;
-use crate::types::id::{ClientId, GrantId, OriginTag, Seq, SubjectId};
+use crate::types::id::{GrantId, OriginTag, Seq, SubjectId};
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
 use crate::types::time::Timestamp;
@@ -32,7 +36,7 @@ pub struct RefreshToken {
     pub generation: u32,
     /// The digest of the current token.
     pub digest: Digest,
-    /// The newest use or issuance: the idle time counts from here.
+    /// The newest first use or issuance: the idle time counts from here, and the window, too.
     pub used_at: Timestamp,
     /// The seq of the record that issued the current generation.
     pub issued: Seq,
@@ -42,11 +46,10 @@ pub struct RefreshToken {
     pub shadowed: u32,
 }
 
-/// What is left of a rotation while its answer may still be asked for again.
+/// What is left of a rotation while its answer may still be asked for again. It counts from the
+/// rotation, the current token's `used_at`, and is never extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// The first use of the spent token: the window counts from here and is never extended.
-    pub opened_at: Timestamp,
     /// Who used it first.
     pub tag: Option<OriginTag>,
     /// Retries so far.
@@ -55,42 +58,55 @@ pub struct Window {
     pub foreign_retries: u32,
 }
 
-/// A code, and whether it was exchanged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A code, and whether it was exchanged. Its redirect URI is one of the terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code {
-    /// What it was issued with.
-    pub issued: CodeIssued,
+    /// The digest of the code.
+    pub digest: Digest,
+    /// The S256 code challenge (RFC 7636 section 4.3), as the 32 bytes it encodes.
+    pub challenge: Option<Digest>,
+    /// Not accepted from this instant on.
+    pub expires_at: Timestamp,
     /// Whether it was exchanged.
     pub redeemed: bool,
 }
 
-/// A grant.
+/// What only a live grant needs. In one place, so that a dead one can let go of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Held {
+    pub(super) code: Option<Code>,
+    pub(super) refresh: Option<RefreshToken>,
+}
+
+/// A grant. It reads as its terms, too: `grant.client`, `grant.scope`.
+///
+/// A dead one stays, so that its tokens are known for dead and its trail goes on, but nothing is
+/// kept of its code and its refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// Its identifier.
     pub id: GrantId,
-    /// The client it was given to.
-    pub client: ClientId,
+    /// On which terms it was given.
+    pub terms: Arc<Terms>,
     /// Who gave it; none when the client asked on its own behalf.
     pub subject: Option<SubjectId>,
-    /// How it came to be.
-    pub how: How,
-    /// What it covers.
-    pub scope: Scope,
-    /// The servers it is meant for.
-    pub resources: Resources,
     /// When it was given: the absolute expiry counts from here.
     pub created_at: Timestamp,
     /// The record that created it.
     pub created: Seq,
     /// Where it stands.
     pub standing: Standing,
-    /// Its code.
-    pub code: Option<Box<Code>>,
-    /// Its refresh token.
-    pub refresh: Option<RefreshToken>,
     /// The newest record of its trail.
     pub head: Seq,
+    pub(super) held: Option<Box<Held>>,
+}
+
+impl Deref for Grant {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
 }
 
 /// What a decision says: the events that follow, and the answer.
@@ -106,16 +122,30 @@ pub enum Refreshed {
 }
 
 impl Grant {
+    /// Its code; a dead grant has none.
+    pub fn code(&self) -> Option<&Code> {
+        self.held.as_ref()?.code.as_ref()
+    }
+
+    /// Its refresh token; a dead grant has none.
+    pub fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.held.as_ref()?.refresh.as_ref()
+    }
+
+    fn refresh_token_mut(&mut self) -> Option<&mut RefreshToken> {
+        self.held.as_mut()?.refresh.as_mut()
+    }
+
     /// Folds one event of this grant in. Total: what the past says is not judged.
     pub fn apply(&mut self, seq: Seq, at: Timestamp, event: &Event) {
         match event {
             Event::CodeRedeemed(_) => {
-                if let Some(code) = &mut self.code {
+                if let Some(code) = self.held.as_mut().and_then(|held| held.code.as_mut()) {
                     code.redeemed = true;
                 }
             }
-            Event::RefreshTokenIssued(issued) => {
-                self.refresh = Some(RefreshToken {
+            Event::RefreshTokenIssued(issued) if self.standing == Standing::Live => {
+                self.held.get_or_insert_default().refresh = Some(RefreshToken {
                     generation: issued.generation,
                     digest: issued.digest,
                     used_at: at,
@@ -125,28 +155,24 @@ impl Grant {
                 });
             }
             Event::RefreshTokenUsed(_) => {
-                if let Some(refresh) = &mut self.refresh {
+                if let Some(refresh) = self.refresh_token_mut() {
                     refresh.used_at = at;
                     refresh.close_window();
                 }
             }
             Event::RefreshTokenRotated(rotated) => {
-                if let Some(refresh) = &mut self.refresh {
+                if let Some(refresh) = self.refresh_token_mut() {
                     refresh.close_window();
                     refresh.generation = rotated.to;
                     refresh.digest = rotated.digest;
                     refresh.used_at = at;
                     refresh.issued = seq;
-                    refresh.window = Some(Window {
-                        opened_at: at,
-                        tag: rotated.tag,
-                        retries: 0,
-                        foreign_retries: 0,
-                    });
+                    let (tag, retries, foreign_retries) = (rotated.tag, 0, 0);
+                    refresh.window = Some(Window { tag, retries, foreign_retries });
                 }
             }
             Event::RefreshTokenRetried(retried) => {
-                if let Some(window) = self.refresh.as_mut().and_then(|r| r.window.as_mut()) {
+                if let Some(window) = self.refresh_token_mut().and_then(|r| r.window.as_mut()) {
                     window.retries = retried.count;
                     window.foreign_retries += u32::from(retried.other_origin);
                 }
@@ -173,6 +199,7 @@ impl Grant {
             | Event::CodeReplayed(_)
             | Event::CodeRefused(_)
             | Event::AccessTokenIssued(_)
+            | Event::RefreshTokenIssued(_)
             | Event::RefreshTokenReused(_)
             | Event::RefreshRefused(_)
             | Event::AccessTokenRevoked(_)
@@ -188,6 +215,7 @@ impl Grant {
     fn die(&mut self, how: Standing) {
         if self.standing == Standing::Live {
             self.standing = how;
+            self.held = None;
         }
     }
 
@@ -207,7 +235,7 @@ impl Grant {
 
     /// Whether the refresh token is past its expiry at `at`, by the client's policy of today.
     pub fn is_refresh_expired(&self, at: Timestamp, policy: &ClientMetadata) -> bool {
-        let used_at = self.refresh.map_or(self.created_at, |refresh| refresh.used_at);
+        let used_at = self.refresh_token().map_or(self.created_at, |refresh| refresh.used_at);
         self.refresh_expires_at(used_at, policy).is_some_and(|expires_at| expires_at <= at)
     }
 
@@ -229,7 +257,7 @@ impl Grant {
         if let Some(reason) = self.obstacle(at, policy).or(blocked) {
             return refused(asked, reason);
         }
-        let Some(current) = self.refresh else {
+        let Some(current) = self.refresh_token() else {
             return refused(asked, RefreshRefusal::Ahead);
         };
         if asked.generation == current.generation {
@@ -240,7 +268,7 @@ impl Grant {
             }
             return match &asked.access {
                 Err(fault) => refused(asked, (*fault).into()),
-                Ok(_) => self.first_use(at, asked, &current, policy),
+                Ok(_) => self.first_use(at, asked, current, policy),
             };
         }
         if current.generation < asked.generation {
@@ -251,7 +279,7 @@ impl Grant {
                 Err(fault) => refused(asked, (*fault).into()),
                 Ok(_) => (vec![retried.into()], Ok(Refreshed::Successor)),
             },
-            Err(how) => reused(asked, &current, how),
+            Err(how) => reused(asked, current, how),
         }
     }
 
@@ -309,7 +337,7 @@ impl RefreshToken {
         // Only the true predecessor derives the current token; its own digest is not kept.
         let is_predecessor = asked.generation.checked_add(1) == Some(self.generation)
             && asked.successor == self.digest;
-        let closes_at = window.opened_at.plus_seconds(u64::from(policy.grace_s));
+        let closes_at = self.used_at.plus_seconds(u64::from(policy.grace_s));
         if !is_predecessor || closes_at <= at {
             return Err(Reuse::Spent);
         }

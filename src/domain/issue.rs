@@ -88,7 +88,7 @@ pub(super) fn create_grant(view: &View<'_>, at: Timestamp, command: &Command) ->
     if known.is_some_and(|subject| subject.erased) {
         return Decision::refused(Refusal::Stale);
     }
-    if known.is_some_and(|subject| subject.ban.is_in_force()) {
+    if known.is_some_and(|subject| subject.ban().is_in_force()) {
         return Decision::refused(Refusal::Blacklisted);
     }
     if view.grant(grant).is_some() {
@@ -151,21 +151,27 @@ pub(super) fn redeem_code(view: &View<'_>, at: Timestamp, command: &Command) -> 
         facts: vec![Fact::new(&about, CodeRefused { reason, count: 1 })],
         outcome: Err(Refusal::Code(reason)),
     };
-    let Some(kept) = grant.code.as_deref().filter(|kept| kept.issued.digest == *code) else {
+    // Nothing is kept of a dead grant's code: that it is the one its tag has proven.
+    if grant.how == How::AuthorizationCode && grant.standing != Standing::Live {
+        let of_owner = grant.client == *client;
+        let reason = standing_refusal(grant).filter(|_| of_owner);
+        return refused(reason.unwrap_or(CodeRefusal::WrongClient));
+    }
+    let Some(kept) = grant.code().filter(|kept| kept.digest == *code) else {
         return Decision::refused(Refusal::UnknownGrant);
     };
     if grant.client != *client {
         return refused(CodeRefusal::WrongClient);
     }
-    if kept.issued.challenge.is_none() && challenge.is_some() {
+    if kept.challenge.is_none() && challenge.is_some() {
         return Decision::refused(Refusal::UnexpectedVerifier);
     }
-    if let Err(reason) = kept.is_proven(challenge.as_ref(), redirect_uri.as_deref()) {
+    if let Err(reason) = is_proven(grant, kept, challenge.as_ref(), redirect_uri.as_deref()) {
         return refused(reason);
     }
     // Only a replay that is valid in all else revokes: whoever merely saw a code pass by must not
     // be able to end a session with it (OAuth 2.1 section 7.5.2).
-    if kept.redeemed && grant.standing == Standing::Live {
+    if kept.redeemed {
         let revoked = GrantRevoked { cause: Cause::CodeReplay, reason: None };
         return Decision {
             facts: vec![Fact::new(&about, CodeReplayed {}), Fact::new(&about, revoked)],
@@ -196,18 +202,21 @@ pub(super) fn redeem_code(view: &View<'_>, at: Timestamp, command: &Command) -> 
     Decision { facts, outcome: Ok(Granted::Issued { refresh_token }) }
 }
 
+fn standing_refusal(grant: &Grant) -> Option<CodeRefusal> {
+    match grant.standing {
+        Standing::Revoked(_) => Some(CodeRefusal::Revoked),
+        Standing::Blacklisted(_) => Some(CodeRefusal::Blacklisted),
+        Standing::Live => None,
+    }
+}
+
 fn code_obstacle(
     view: &View<'_>,
     at: Timestamp,
     grant: &Grant,
     code: &Code,
 ) -> Option<CodeRefusal> {
-    match grant.standing {
-        Standing::Revoked(_) => return Some(CodeRefusal::Revoked),
-        Standing::Blacklisted(_) => return Some(CodeRefusal::Blacklisted),
-        Standing::Live => {}
-    }
-    if code.issued.expires_at <= at {
+    if code.expires_at <= at {
         return Some(CodeRefusal::Expired);
     }
     match standing_block(view, grant)? {
@@ -228,24 +237,23 @@ fn standing_block(view: &View<'_>, grant: &Grant) -> Option<RefreshRefusal> {
     blocked(grant, view.client(&grant.client), subject, view.everything())
 }
 
-impl Code {
-    /// Whether the exchange proves what the authorization request promised
-    /// (RFC 7636 section 4.6, RFC 6749 section 4.1.3).
-    fn is_proven(
-        &self,
-        challenge: Option<&Digest>,
-        redirect_uri: Option<&str>,
-    ) -> Result<(), CodeRefusal> {
-        if self.issued.challenge.as_ref() != challenge {
-            return Err(CodeRefusal::WrongVerifier);
-        }
-        match (self.issued.redirect_uri.as_deref(), redirect_uri) {
-            (Some(had), Some(has)) if had == has => Ok(()),
-            // OAuth 2.1 section 10.2: PKCE makes the parameter superfluous, but it must not lie.
-            (Some(_), None) if challenge.is_some() => Ok(()),
-            (None, None) => Ok(()),
-            (Some(_) | None, Some(_)) | (Some(_), None) => Err(CodeRefusal::WrongRedirectUri),
-        }
+/// Whether the exchange proves what the authorization request promised
+/// (RFC 7636 section 4.6, RFC 6749 section 4.1.3).
+fn is_proven(
+    grant: &Grant,
+    code: &Code,
+    challenge: Option<&Digest>,
+    redirect_uri: Option<&str>,
+) -> Result<(), CodeRefusal> {
+    if code.challenge.as_ref() != challenge {
+        return Err(CodeRefusal::WrongVerifier);
+    }
+    match (grant.redirect_uri.as_deref(), redirect_uri) {
+        (Some(had), Some(has)) if had == has => Ok(()),
+        // OAuth 2.1 section 10.2: PKCE makes the parameter superfluous, but it must not lie.
+        (Some(_), None) if challenge.is_some() => Ok(()),
+        (None, None) => Ok(()),
+        (Some(_) | None, Some(_)) | (Some(_), None) => Err(CodeRefusal::WrongRedirectUri),
     }
 }
 

@@ -157,7 +157,7 @@ impl State {
         let dead_subject = match subject {
             None => false,
             Some(None) => true,
-            Some(Some(subject)) => subject.erased || subject.ban.covers(token.issued),
+            Some(Some(subject)) => subject.erased || subject.ban().covers(token.issued),
         };
         let key = token.key.as_ref().and_then(|kid| self.key(kid));
         at < token.expires_at
@@ -172,7 +172,7 @@ impl State {
     /// Whether the grant's refresh token could be used at `at`.
     pub fn is_refreshable(&self, grant: &Grant, at: Timestamp) -> bool {
         let Some(client) = self.client(&grant.client) else { return false };
-        grant.refresh.is_some()
+        grant.refresh_token().is_some()
             && client.metadata.grant_types.contains(&GrantType::RefreshToken)
             && grant.standing == Standing::Live
             && !grant.is_refresh_expired(at, &client.metadata)
@@ -242,7 +242,7 @@ impl State {
             ));
         }
         for s in self.subjects.iter() {
-            lines.push(format!("subject {} {:?} erased={} {}", s.id, s.ban, s.erased, s.head));
+            lines.push(format!("subject {} {:?} erased={} {}", s.id, s.ban(), s.erased, s.head));
         }
         lines.extend(self.grants().map(|grant| format!("grant {grant:?}")));
         for t in self.tokens.iter().filter(|token| at < token.expires_at) {
@@ -290,6 +290,6 @@ pub(super) fn blocked(
         (None, _) => None,
         (Some(_), None) => Some(RefreshRefusal::Revoked),
         (Some(_), Some(subject)) if subject.erased => Some(RefreshRefusal::Revoked),
-        (Some(_), Some(subject)) => hits(&subject.ban).then_some(RefreshRefusal::Blacklisted),
+        (Some(_), Some(subject)) => hits(&subject.ban()).then_some(RefreshRefusal::Blacklisted),
     }
 }

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod issue;
 mod blacklist;
 pub mod party;
+pub mod terms;
 pub mod client;
 pub mod record;
 pub mod state;

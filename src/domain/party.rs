@@ -86,12 +86,12 @@ impl Client {
 pub struct Subject {
     /// The pseudonym.
     pub id: SubjectId,
-    /// Blacklist entries on it.
-    pub ban: Ban,
     /// Whether its key is destroyed and all that was issued is dead.
     pub erased: bool,
     /// The newest record of its trail.
     pub head: Seq,
+    /// Few have any.
+    pub(super) ban: Option<Box<Ban>>,
     pub(super) grants: Option<Slot>,
 }
 
@@ -118,6 +118,15 @@ impl Client {
 }
 
 impl Subject {
+    /// Blacklist entries on it.
+    pub fn ban(&self) -> Ban {
+        self.ban.as_deref().copied().unwrap_or_default()
+    }
+
+    pub(super) fn ban_mut(&mut self) -> &mut Ban {
+        self.ban.get_or_insert_default()
+    }
+
     /// A copy that stands in no list of another projection.
     pub(super) fn unlisted(&self) -> Self {
         Self { grants: None, ..self.clone() }

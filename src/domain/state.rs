@@ -1,22 +1,21 @@
 //! What is valid now: the fold of the log, and nothing but that.
 //! The same fold stopped earlier, or fed with one trail, answers what was valid then.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::domain::assertions::Assertions;
 use crate::domain::event::{
     BlacklistAdded, BlacklistLifted, ClientRegistered, Event, GrantCreated, Target,
 };
-use crate::domain::grant::{Code, Grant, Standing};
+use crate::domain::grant::{Code, Grant, Held, Standing};
 use crate::domain::party::{Ban, Client, ClientSecret, Subject};
 use crate::domain::record::{About, Actor, Record};
 use crate::domain::table::{Keyed, Slot, Table};
+use crate::domain::terms::{Cover, Kept, Terms};
 use crate::domain::tokens::Token;
-use crate::types::digest::{LeafHash, ShortDigest};
+use crate::types::digest::LeafHash;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
-use crate::types::resource::Resources;
-use crate::types::scope::Scope;
 use crate::types::time::Timestamp;
 
 /// The newest record that was folded in.
@@ -100,18 +99,14 @@ pub struct State {
     pub(super) everything: Ban,
     /// Records about clients, keys and the blacklist: few, and every as-of answer needs them.
     pub(super) control: Vec<Seq>,
-    /// Access tokens by the second in which they expire.
-    pub(super) expiring: BTreeMap<u64, Vec<ShortDigest>>,
+    /// Places of access tokens, by the second in which those expire.
+    pub(super) expiring: BTreeMap<u64, Vec<Slot>>,
     /// Assertions that must not be accepted again.
     pub(super) assertions: Assertions,
-    /// Scopes and resource sets that many grants share, so that they are kept once.
-    pub(super) scopes: HashSet<Scope>,
-    pub(super) resources: HashSet<Resources>,
-    issuer: String,
+    pub(super) terms: Kept<Terms>,
+    pub(super) covers: Kept<Cover>,
+    pub(super) issuer: String,
 }
-
-/// Distinct scopes or resource sets that are kept once; beyond that each grant has its own.
-const SHARED_SETS_MAX: usize = 65_536;
 
 impl Default for State {
     fn default() -> Self {
@@ -138,8 +133,8 @@ impl State {
             control: Vec::new(),
             expiring: BTreeMap::new(),
             assertions: Assertions::with_shards(shards),
-            scopes: HashSet::new(),
-            resources: HashSet::new(),
+            terms: Kept::default(),
+            covers: Kept::default(),
             issuer: String::new(),
         }
     }
@@ -191,7 +186,7 @@ impl State {
                 let subject = record.about.subject.as_ref().map(SubjectId::as_bytes);
                 if let Some(subject) = subject.and_then(|key| self.subjects.find_mut(key)) {
                     subject.erased = true;
-                    subject.ban.watermark = Some(seq);
+                    subject.ban_mut().watermark = Some(seq);
                 }
             }
             Event::LedgerOpened(_)
@@ -259,8 +254,8 @@ impl State {
     fn register_subject(&mut self, record: &Record) {
         let Some(id) = record.about.subject else { return };
         if self.subjects.slot(id.as_bytes()).is_none() {
-            let (ban, head) = (Ban::default(), record.seq);
-            self.subjects.insert(Subject { id, ban, erased: false, head, grants: None });
+            let head = record.seq;
+            self.subjects.insert(Subject { id, erased: false, head, ban: None, grants: None });
         }
     }
 
@@ -268,26 +263,33 @@ impl State {
         let (Some(id), Some(client)) = (record.about.grant, record.about.client.clone()) else {
             return;
         };
+        let code = data.code.as_ref();
+        let terms = self.terms.share(Terms {
+            client: client.clone(),
+            how: data.how,
+            scope: data.scope.clone(),
+            resources: data.resources.clone(),
+            redirect_uri: code.and_then(|code| code.redirect_uri.clone()),
+        });
+        let code = code.map(|code| Code {
+            digest: code.digest,
+            challenge: code.challenge,
+            expires_at: code.expires_at,
+            redeemed: false,
+        });
         let grant = Grant {
             id,
-            client: client.clone(),
+            terms,
             subject: record.about.subject,
-            how: data.how,
-            scope: shared(&mut self.scopes, &data.scope),
-            resources: shared(&mut self.resources, &data.resources),
             created_at: record.at,
             created: record.seq,
             standing: Standing::Live,
-            code: data.code.clone().map(|issued| Box::new(Code { issued, redeemed: false })),
-            refresh: None,
             head: record.seq,
+            held: code.map(|code| Box::new(Held { code: Some(code), refresh: None })),
         };
         let mut entry =
             GrantEntry { grant, next_of_client: None, next_of_subject: None, tokens: None };
-        if let Some(client) = self.clients.get(&client) {
-            entry.grant.client = client.id.clone();
-            entry.next_of_client = client.grants;
-        }
+        entry.next_of_client = self.clients.get(&client).and_then(|client| client.grants);
         let subject = record.about.subject.and_then(|id| self.subjects.slot(id.as_bytes()));
         let listed = subject.and_then(|slot| self.subjects.at(slot));
         entry.next_of_subject = listed.and_then(|subject| subject.grants);
@@ -335,7 +337,7 @@ impl State {
     fn ban_mut(&mut self, target: &Target) -> Option<&mut Ban> {
         match target {
             Target::Token(_) | Target::Grant(_) => None,
-            Target::Subject(id) => self.subjects.find_mut(id.as_bytes()).map(|s| &mut s.ban),
+            Target::Subject(id) => self.subjects.find_mut(id.as_bytes()).map(Subject::ban_mut),
             Target::Client(id) => self.clients.get_mut(id).map(|client| &mut client.ban),
             Target::Key(id) => self.keys.get_mut(id).map(|key| &mut key.ban),
             Target::All => Some(&mut self.everything),
@@ -354,8 +356,8 @@ impl State {
         self.control.clear();
         self.expiring.clear();
         self.assertions.clear();
-        self.scopes.clear();
-        self.resources.clear();
+        self.terms.clear();
+        self.covers.clear();
         self.head = base.head;
         self.everything = base.everything;
     }
@@ -370,17 +372,6 @@ impl State {
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
-}
-
-/// `value`, or the equal one that is kept already.
-pub(super) fn shared<T: Clone + Eq + std::hash::Hash>(kept: &mut HashSet<T>, value: &T) -> T {
-    if let Some(have) = kept.get(value) {
-        return have.clone();
-    }
-    if kept.len() < SHARED_SETS_MAX {
-        kept.insert(value.clone());
-    }
-    value.clone()
 }
 
 /// The grant that `id` names, for reading.

@@ -1,6 +1,8 @@
 //! A table of many small entries found by random keys: dense, without a stall when it grows.
 //! Ten million entries move neither when the table grows nor when one is removed.
 
+use std::num::NonZeroU32;
+
 use hashbrown::HashTable;
 
 /// An entry that knows its own key. Keys are random bytes, so they are their own hash.
@@ -9,9 +11,21 @@ pub(crate) trait Keyed {
     fn key(&self) -> &[u8; 16];
 }
 
-/// The place of an entry; another entry may take it after a removal.
+/// The place of an entry, counted from 1 so that having none takes no room; another entry may take
+/// it after a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot(u32);
+pub(crate) struct Slot(NonZeroU32);
+
+impl Slot {
+    fn of(index: usize) -> Self {
+        let number = u32::try_from(index + 1).expect("fewer than 2^32 entries");
+        Self(NonZeroU32::new(number).expect("one more than an index is not 0"))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 const CHUNK: usize = 4096;
 
@@ -53,13 +67,13 @@ impl<V: Keyed> Table<V> {
 
     /// The entry at `slot`, if there is one.
     pub(crate) fn at(&self, slot: Slot) -> Option<&V> {
-        let i = slot.0 as usize;
+        let i = slot.index();
         self.chunks.get(i / CHUNK)?.get(i % CHUNK)?.as_ref()
     }
 
     /// The entry at `slot`, to be changed (its key may not).
     pub(crate) fn at_mut(&mut self, slot: Slot) -> Option<&mut V> {
-        let i = slot.0 as usize;
+        let i = slot.index();
         self.chunks.get_mut(i / CHUNK)?.get_mut(i % CHUNK)?.as_mut()
     }
 
@@ -86,7 +100,7 @@ impl<V: Keyed> Table<V> {
         let index = self.shard(&key);
         let chunks = &self.chunks;
         let rehash = |slot: &Slot| {
-            let i = slot.0 as usize;
+            let i = slot.index();
             let entry = chunks.get(i / CHUNK).and_then(|c| c.get(i % CHUNK)?.as_ref());
             entry.map_or(0, |v| hash(v.key()))
         };
@@ -99,7 +113,7 @@ impl<V: Keyed> Table<V> {
 
     fn place(&mut self, entry: V) -> Slot {
         if let Some(slot) = self.free.pop() {
-            let i = slot.0 as usize;
+            let i = slot.index();
             if let Some(place) = self.chunks.get_mut(i / CHUNK).and_then(|c| c.get_mut(i % CHUNK)) {
                 *place = Some(entry);
             }
@@ -113,7 +127,7 @@ impl<V: Keyed> Table<V> {
         let full = self.chunks.len().saturating_sub(1) * CHUNK;
         let chunk = self.chunks.last_mut().expect("a chunk with room was just made sure of");
         chunk.push(Some(entry));
-        Slot(u32::try_from(full + chunk.len() - 1).expect("at most 2^32 entries"))
+        Slot::of(full + chunk.len() - 1)
     }
 
     /// Takes the entry of `key` out.
@@ -124,7 +138,7 @@ impl<V: Keyed> Table<V> {
         if let Ok(found) = shard.find_entry(hash(key), |have| *have == slot) {
             found.remove();
         }
-        let i = slot.0 as usize;
+        let i = slot.index();
         let taken = self.chunks.get_mut(i / CHUNK)?.get_mut(i % CHUNK)?.take();
         self.free.push(slot);
         self.len -= 1;

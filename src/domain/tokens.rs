@@ -1,20 +1,23 @@
 //! Live access tokens in the projection: found by digest, listed by grant, gone when they expire.
 
-use crate::domain::client::AccessTokenFormat;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::domain::event::AccessTokenIssued;
 use crate::domain::record::Record;
-use crate::domain::state::{State, shared};
+use crate::domain::state::State;
 use crate::domain::table::{Keyed, Slot};
+use crate::domain::terms::Cover;
 use crate::types::digest::ShortDigest;
-use crate::types::id::{KeyId, Seq};
-use crate::types::resource::Resources;
-use crate::types::scope::Scope;
+use crate::types::id::Seq;
 use crate::types::time::Timestamp;
 
 /// Expired tokens dropped per record: twice what a record can add, so the backlog shrinks, and no
 /// record waits for a long sweep.
 const EXPIRED_PER_RECORD_MAX: usize = 4;
-/// A live access token. It leaves memory when it expires or is revoked.
+
+/// A live access token. It leaves memory when it expires or is revoked. It reads as what it covers,
+/// too: `token.scope`, `token.audience`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The first 16 bytes of its digest.
@@ -26,18 +29,20 @@ pub struct Token {
     pub issued_at: Timestamp,
     /// When it expires.
     pub expires_at: Timestamp,
-    /// What it covers.
-    pub scope: Scope,
-    /// The servers it is meant for.
-    pub audience: Resources,
-    /// JWT or opaque.
-    pub format: AccessTokenFormat,
-    /// The key that signed it.
-    pub key: Option<KeyId>,
+    /// What it is good for.
+    pub cover: Arc<Cover>,
     /// The generation of the refresh token that asked for it.
     pub generation: Option<u32>,
-    previous: Option<Slot>,
-    next: Option<Slot>,
+    pub(super) previous: Option<Slot>,
+    pub(super) next: Option<Slot>,
+}
+
+impl Deref for Token {
+    type Target = Cover;
+
+    fn deref(&self) -> &Cover {
+        &self.cover
+    }
 }
 
 impl Keyed for Token {
@@ -61,10 +66,12 @@ impl State {
             issued: record.seq,
             issued_at: record.at,
             expires_at: data.expires_at,
-            scope: shared(&mut self.scopes, &data.scope),
-            audience: shared(&mut self.resources, &data.audience),
-            format: data.format,
-            key: data.key.as_ref().map(|kid| self.keys.get(kid).map_or(kid, |key| &key.id).clone()),
+            cover: self.covers.share(Cover {
+                scope: data.scope.clone(),
+                audience: data.audience.clone(),
+                format: data.format,
+                key: data.key.clone(),
+            }),
             generation: data.generation,
             previous: None,
             next,
@@ -75,7 +82,7 @@ impl State {
         if let Some(entry) = self.grants.at_mut(grant) {
             entry.tokens = Some(slot);
         }
-        self.expiring.entry(data.expires_at.seconds()).or_default().push(digest);
+        self.expiring.entry(data.expires_at.seconds()).or_default().push(slot);
     }
 
     pub(super) fn forget_token(&mut self, digest: ShortDigest) {
@@ -104,8 +111,10 @@ impl State {
             if bucket.get().is_empty() {
                 bucket.remove();
             }
-            if let Some(digest) = expired {
-                self.forget_token(digest);
+            // Its place may have been left early and taken by another token since.
+            let token = expired.and_then(|slot| self.tokens.at(slot));
+            if let Some(token) = token.filter(|token| token.expires_at < at) {
+                self.forget_token(token.digest);
             }
         }
     }

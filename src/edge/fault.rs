@@ -5,6 +5,7 @@ use crate::domain::refusal::Refusal;
 use crate::edge::rotate::KeyFault;
 use crate::ledger::handle::SubmitError;
 use crate::ledger::replay::LogError;
+use crate::ledger::tree::RootFault;
 use crate::ledger::vault::VaultError;
 use crate::oauth::error::{ErrorCode, ErrorResponse};
 use crate::types::scope::Scope;
@@ -41,6 +42,9 @@ pub enum Fault {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The Merkle tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] RootFault),
     /// The vault cannot be read or written.
     #[error(transparent)]
     Vault(#[from] VaultError),

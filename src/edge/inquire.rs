@@ -16,8 +16,10 @@ use crate::domain::event::Event;
 use crate::domain::grant::Grant;
 use crate::domain::record::{About, Actor};
 use crate::domain::refusal::Refusal;
+use crate::domain::state::State;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
+use crate::log::tree::TreeHead;
 use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
 use crate::types::id::{ClientId, GrantId, Seq, SubjectId};
@@ -25,12 +27,15 @@ use crate::types::secret::Secret;
 use crate::types::time::Timestamp;
 
 /// What an answer rests on: the record of the reading itself, and everything before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AsOf {
     /// The newest record.
     pub seq: Seq,
     /// Its time.
     pub at: Timestamp,
+    /// The root of the Merkle tree that ends with that record, as a checkpoint of size `seq + 1`
+    /// writes it.
+    pub root: String,
 }
 
 /// Whose tokens are asked for.
@@ -89,7 +94,21 @@ impl Edge {
         let answer = self.submit(self.asked(actor, origin, command)).await?;
         answer.outcome?;
         let seq = answer.seq.ok_or(Fault::Broken("a reading left no record"))?;
-        Ok(AsOf { seq, at: answer.at })
+        self.as_of_record(seq, answer.at)
+    }
+
+    fn as_of_record(&self, seq: Seq, at: Timestamp) -> Result<AsOf, Fault> {
+        let size = seq.next().0;
+        let head = TreeHead { size, root: self.ledger.tree().root(size)? };
+        Ok(AsOf { seq, at, root: head.root_text() })
+    }
+
+    /// What an answer about the present rests on; none in an empty ledger.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn as_of(&self, state: &State) -> Result<Option<AsOf>, Fault> {
+        state.head().map(|head| self.as_of_record(head.seq, head.at)).transpose()
     }
 
     /// Records that match, as exact bytes.
@@ -121,9 +140,8 @@ impl Edge {
         let as_of = self.note_reading(actor, caller, "records", parameters, about).await?;
         let most = self.limits.page_records_max;
         let limit = limit.map_or(most, |limit| limit.clamp(1, most));
-        let run = move |store: &dyn crate::log::store::Store, _| {
-            page(store, &filter, limit, as_of.seq.next())
-        };
+        let end = as_of.seq.next();
+        let run = move |store: &dyn crate::log::store::Store, _| page(store, &filter, limit, end);
         Ok((as_of, self.with_log(run).await??))
     }
 
@@ -272,7 +290,7 @@ impl Edge {
         let about = About { grant, ..About::default() };
         let as_of = self.note_reading(actor, caller, "token", parameters, about).await?;
         let Some(grant) = grant else { return Ok((as_of, digest, None)) };
-        let found = self.judge_token(grant, digest, as_of).await?;
+        let found = self.judge_token(grant, digest, &as_of).await?;
         Ok((as_of, digest, found))
     }
 
@@ -280,19 +298,20 @@ impl Edge {
         &self,
         grant: GrantId,
         digest: Digest,
-        as_of: AsOf,
+        as_of: &AsOf,
     ) -> Result<Option<Found>, Fault> {
+        let (head, at) = (as_of.seq, as_of.at);
         let limit = self.limits.trail_records_max;
         let trail = Trail::Grant(grant);
         let (steps, more) =
-            self.with_log(move |store, _| walk(store, &trail, as_of.seq, limit)).await??;
+            self.with_log(move |store, _| walk(store, &trail, head, limit)).await??;
         if more.is_some() {
             return Err(too_long());
         }
         let (known, client, subject) = {
             let state = self.ledger.state();
             let Some(grant) = state.grant(&grant) else { return Ok(None) };
-            let known = judge(&state, grant, &steps, &digest, as_of.at);
+            let known = judge(&state, grant, &steps, &digest, at);
             (known, grant.client.clone(), grant.subject)
         };
         let Some(known) = known else { return Ok(None) };
@@ -331,7 +350,7 @@ fn too_long() -> Fault {
     Fault::refused(ErrorCode::InvalidRequest, what)
 }
 
-fn extent(state: &crate::domain::state::State, whose: &Whose) -> Extent {
+fn extent(state: &State, whose: &Whose) -> Extent {
     let along = |trail: Trail| match trail.head(state) {
         Some(head) => Extent::Along(trail, head),
         None => Extent::Nothing,

@@ -64,7 +64,7 @@ impl Edge {
                     let grant = state.grant(&presented.grant);
                     let current = grant.filter(|grant| {
                         grant.client == *caller
-                            && grant.refresh.is_some_and(|refresh| {
+                            && grant.refresh_token().is_some_and(|refresh| {
                                 refresh.generation == presented.generation
                                     && refresh.digest == presented.digest
                             })
@@ -76,7 +76,8 @@ impl Edge {
                     })
                 };
                 let Some((grant, Some(metadata))) = found else { return Ok(None) };
-                let used_at = grant.refresh.map_or(grant.created_at, |refresh| refresh.used_at);
+                let used_at =
+                    grant.refresh_token().map_or(grant.created_at, |refresh| refresh.used_at);
                 let exp = grant.refresh_expires_at(used_at, &metadata);
                 self.refresh_token(&grant, exp, used_at).map(Some)
             }

@@ -9,6 +9,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::state::State;
 use crate::edge::Edge;
 use crate::edge::fault::Fault;
+use crate::edge::inquire::AsOf;
 use crate::oauth::error::ErrorCode;
 use crate::types::id::{ClientId, GrantId, SubjectId};
 use crate::types::time::Timestamp;
@@ -24,7 +25,7 @@ impl Edge {
         let grant = state.grant(id).ok_or(Refusal::UnknownGrant)?;
         let mut shown = grant_json(&state, grant, now);
         if let Some(members) = shown.as_object_mut() {
-            members.insert("as_of".to_owned(), as_of(&state));
+            members.insert("as_of".to_owned(), json!(self.as_of(&state)?));
         }
         Ok(shown)
     }
@@ -42,7 +43,8 @@ impl Edge {
         let now = self.ledger.now();
         let state = self.ledger.state();
         check_cursor(&state, after, |grant| grant.subject == Some(*id))?;
-        Ok(page_json(&state, &state.grants_of_subject(id, after, limit), now))
+        let as_of = self.as_of(&state)?;
+        Ok(page_json(&state, &state.grants_of_subject(id, after, limit), now, &as_of))
     }
 
     /// A page of a client's live grants, newest first.
@@ -59,7 +61,8 @@ impl Edge {
         let state = self.ledger.state();
         state.client(id).ok_or(Refusal::UnknownClient)?;
         check_cursor(&state, after, |grant| grant.client == *id)?;
-        Ok(page_json(&state, &state.grants_of_client(id, after, limit), now))
+        let as_of = self.as_of(&state)?;
+        Ok(page_json(&state, &state.grants_of_client(id, after, limit), now, &as_of))
     }
 }
 
@@ -83,18 +86,14 @@ const TOKENS_SHOWN_MAX: usize = 100;
 
 /// A page may hold fewer grants than asked for, as dead ones are left out; it is the last one where
 /// there is no cursor.
-fn page_json(state: &State, page: &GrantPage<'_>, now: Timestamp) -> Value {
+fn page_json(state: &State, page: &GrantPage<'_>, now: Timestamp, as_of: &Option<AsOf>) -> Value {
     let live = page.grants.iter().filter(|grant| is_live(state, grant));
     let grants: Vec<Value> = live.map(|grant| grant_json(state, grant, now)).collect();
-    json!({ "grants": grants, "next_cursor": page.next, "as_of": as_of(state) })
+    json!({ "grants": grants, "next_cursor": page.next, "as_of": as_of })
 }
 
 fn is_live(state: &State, grant: &Grant) -> bool {
     grant.standing == Standing::Live && state.blocked(grant).is_none()
-}
-
-fn as_of(state: &State) -> Value {
-    state.head().map_or(Value::Null, |head| json!({ "seq": head.seq, "at": head.at }))
 }
 
 fn grant_json(state: &State, grant: &Grant, now: Timestamp) -> Value {

@@ -13,6 +13,7 @@ use crate::domain::record::{Actor, Origin};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Key, State};
 use crate::edge::fault::Fault;
+use crate::edge::inquire::AsOf;
 use crate::edge::{Caller, Edge};
 use crate::log::file::{FILE_MODE, write_durably};
 use crate::oauth::error::ErrorCode;
@@ -89,7 +90,10 @@ impl Edge {
     }
 
     /// All keys that there ever were, oldest first, and the record that this is as of.
-    pub fn shown_keys(&self) -> (Vec<ShownKey>, Option<crate::domain::state::Head>) {
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn shown_keys(&self) -> Result<(Vec<ShownKey>, Option<AsOf>), Fault> {
         let now = self.ledger.now();
         let state = self.ledger.state();
         let period_s = self.limits.key_published_before_use_s;
@@ -101,7 +105,7 @@ impl Edge {
         };
         let mut keys: Vec<_> = state.keys().map(shown).collect();
         keys.sort_unstable_by_key(|shown| shown.key.added);
-        (keys, state.head())
+        Ok((keys, self.as_of(&state)?))
     }
 
     fn signer_in<'a>(

@@ -94,7 +94,8 @@ async fn list(app: Data<App>, request: HttpRequest) -> HttpResponse {
         let page: Vec<&Client> = clients.by_ref().take(limit).collect();
         let next = clients.next().and(page.last()).map(|client| client.id.to_string());
         let shown: Vec<Value> = page.iter().map(|client| client_json(client, None)).collect();
-        let body = json!({ "clients": shown, "next_cursor": next, "as_of": as_of(&state) });
+        let body =
+            json!({ "clients": shown, "next_cursor": next, "as_of": app.edge.as_of(&state)? });
         Ok(json_answer(StatusCode::OK, &body))
     })
     .await
@@ -104,14 +105,6 @@ async fn list(app: Data<App>, request: HttpRequest) -> HttpResponse {
 pub fn page_limit(app: &App, asked: Option<usize>) -> usize {
     let most = app.edge.limits.page_grants_max;
     asked.map_or(most.min(100), |limit| limit.clamp(1, most))
-}
-
-/// What an answer about the present rests on.
-pub fn as_of(state: &crate::domain::state::State) -> Value {
-    match state.head() {
-        Some(head) => json!({ "seq": head.seq, "at": head.at }),
-        None => Value::Null,
-    }
 }
 
 async fn show(app: Data<App>, request: HttpRequest, path: Path<String>) -> HttpResponse {

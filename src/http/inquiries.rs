@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Cursor {
 
 /// JSON Lines of the exact record bytes; what they are as of, and where to go on, in headers.
 fn lines<'a>(
-    as_of: AsOf,
+    as_of: &AsOf,
     next: Option<Cursor>,
     records: impl Iterator<Item = &'a [u8]>,
 ) -> HttpResponse {
@@ -94,7 +94,8 @@ fn lines<'a>(
     builder
         .insert_header((CONTENT_TYPE, "application/jsonl"))
         .insert_header(("as-of-seq", as_of.seq.to_string()))
-        .insert_header(("as-of-at", as_of.at.to_string()));
+        .insert_header(("as-of-at", as_of.at.to_string()))
+        .insert_header(("as-of-root", as_of.root.as_str()));
     if let Some(next) = next {
         builder.insert_header(("next-cursor", next.to_string()));
     }
@@ -124,7 +125,7 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
         let (as_of, page) = app.edge.records(actor, &caller, filter, asked.limit).await?;
         let last = last.unwrap_or(as_of.seq);
         let next = page.next.map(|next| Cursor { next, last });
-        Ok(lines(as_of, next, page.records.iter().map(Vec::as_slice)))
+        Ok(lines(&as_of, next, page.records.iter().map(Vec::as_slice)))
     })
     .await
 }
@@ -132,7 +133,7 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
 async fn trail_of(app: &App, request: &HttpRequest, trail: Trail) -> Result<HttpResponse, Unread> {
     let actor = actor(app, request, Role::Auditor)?;
     let (as_of, steps) = app.edge.trail(actor, &caller(request), trail).await?;
-    Ok(lines(as_of, None, steps.iter().map(|step| step.bytes.as_slice())))
+    Ok(lines(&as_of, None, steps.iter().map(|step| step.bytes.as_slice())))
 }
 
 async fn grant_trail(app: Data<App>, request: HttpRequest, path: Path<String>) -> HttpResponse {

@@ -14,7 +14,7 @@ use crate::edge::fault::Fault;
 use crate::edge::operate::Banned;
 use crate::edge::rotate::{Rotated, ShownKey};
 use crate::http::app::App;
-use crate::http::clients::{as_of, id, optional_json, page_limit};
+use crate::http::clients::{id, optional_json, page_limit};
 use crate::http::request::{actor, caller, json, query};
 use crate::http::respond::{answer, json as json_answer};
 use crate::http::server::{route, routes};
@@ -185,7 +185,8 @@ async fn list(app: Data<App>, request: HttpRequest) -> HttpResponse {
         entries.truncate(limit);
         let next = entries.last().filter(|_| !is_last).map(|entry| entry.seq.to_string());
         let entries: Vec<Value> = entries.into_iter().map(entry_json).collect();
-        let body = json!({ "entries": entries, "next_cursor": next, "as_of": as_of(&state) });
+        let body =
+            json!({ "entries": entries, "next_cursor": next, "as_of": app.edge.as_of(&state)? });
         Ok(json_answer(StatusCode::OK, &body))
     })
     .await
@@ -258,9 +259,8 @@ fn key_json(shown: ShownKey) -> Value {
 async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Administrator)?;
-        let (keys, head) = app.edge.shown_keys();
+        let (keys, as_of) = app.edge.shown_keys()?;
         let keys: Vec<Value> = keys.into_iter().map(key_json).collect();
-        let as_of = head.map(|head| json!({ "seq": head.seq, "at": head.at }));
         Ok(json_answer(StatusCode::OK, &json!({ "keys": keys, "as_of": as_of })))
     })
     .await

@@ -96,7 +96,7 @@ fn fault_response(fault: &Fault) -> HttpResponse {
             rendered.finish_with()
         }
         Fault::Unavailable(reason) => unavailable(&reason.to_string()),
-        Fault::Log(_) | Fault::Vault(_) | Fault::Keys(_) | Fault::Broken(_) => {
+        Fault::Log(_) | Fault::Tree(_) | Fault::Vault(_) | Fault::Keys(_) | Fault::Broken(_) => {
             // The detail is for the operator only (RFC 7009 section 2.2.1 for the status).
             tracing::error!(error = %fault, "a request could not be served");
             unavailable("the ledger cannot serve this at present; an operator must look at it")

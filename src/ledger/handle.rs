@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::domain::command::Asked;
 use crate::domain::state::State;
 use crate::ledger::replay::LogError;
+use crate::ledger::tree::Tree;
 use crate::ledger::writer::{Answer, Writer};
 use crate::log::store::Store;
 use crate::types::time::Timestamp;
@@ -76,6 +77,7 @@ struct Shared {
     left_over: Receiver<Message>,
     state: Arc<RwLock<State>>,
     store: Arc<dyn Store>,
+    tree: Arc<Tree>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     stopped: AtomicBool,
@@ -93,12 +95,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Starts the writer on `store`, whose fold is `state`.
+    /// Starts the writer on `store`, whose fold is `state` and whose tree is `tree`.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         store: Arc<dyn Store>,
+        tree: Arc<Tree>,
         state: State,
         clock: Arc<dyn Clock>,
         limits: Limits,
@@ -107,6 +110,7 @@ impl Ledger {
         let state = Arc::new(RwLock::new(state));
         let writer = Writer::new(
             Arc::clone(&store),
+            Arc::clone(&tree),
             Arc::clone(&state),
             Arc::clone(&clock),
             limits.coalesce_keys_max,
@@ -117,6 +121,7 @@ impl Ledger {
             left_over: commands.clone(),
             state,
             store,
+            tree,
             clock,
             limits,
             stopped: AtomicBool::new(false),
@@ -139,6 +144,11 @@ impl Ledger {
     /// The log, for reading.
     pub fn store(&self) -> &dyn Store {
         self.shared.store.as_ref()
+    }
+
+    /// The Merkle tree over the log, for reading. It covers all that [`Ledger::state`] shows.
+    pub fn tree(&self) -> &Tree {
+        &self.shared.tree
     }
 
     /// The time by which everything is judged: the wall clock, but never before the newest record.

@@ -2,6 +2,7 @@
 //! everything else reads.
 
 pub mod handle;
+pub mod tree;
 pub mod writer;
 pub mod coalesce;
 pub mod clock_watch;

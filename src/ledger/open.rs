@@ -19,13 +19,15 @@ use crate::domain::state::State;
 use crate::entropy::{Entropy, bytes};
 use crate::ledger::handle::{Ledger, Limits};
 use crate::ledger::replay::{LogError, replay};
+use crate::ledger::tree::Tree;
 use crate::ledger::vault::{Vault, VaultError};
 use crate::ledger::vault_files::VaultFiles;
 use crate::ledger::writer::Writer;
 use crate::log::directory::{CleanMark, DataDirectory, DirectoryError, Marker};
 use crate::log::file::{FILE_MODE, FileError, read_if_there, write_durably};
 use crate::log::rescue::LogCopy;
-use crate::log::sled::{SledDatabase, SledStore};
+use crate::log::side_table::SideTable;
+use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::store::{Store, StoreError};
 use crate::types::id::{ClientId, RequestId, Seq};
 use crate::types::secret::Secret;
@@ -133,7 +135,8 @@ pub fn create(
     let database = Arc::new(SledDatabase::create(&directory.log_dir(), cache_bytes_max)?);
     let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
     let state = Arc::new(RwLock::new(State::default()));
-    let mut writer = Writer::new(Arc::clone(&store), Arc::clone(&state), clock, 1);
+    let tree = Arc::new(empty_tree(&database, &store)?);
+    let mut writer = Writer::new(Arc::clone(&store), tree, Arc::clone(&state), clock, 1);
     let minted = new_client_secret(entropy);
     let client = administrator_id(entropy);
     for command in first_commands(&beginning, &keys, &client, digest_of(&minted.token)) {
@@ -190,6 +193,12 @@ fn keys_fault(path: &Path, source: KeyFileRefused) -> OpenError {
     OpenError::Keys { path: path.display().to_string(), source }
 }
 
+/// The tree over `store` before its first record was read, with its tiles in the same database.
+fn empty_tree(database: &Arc<SledDatabase>, store: &Arc<dyn Store>) -> Result<Tree, StoreError> {
+    let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
+    Ok(Tree::empty(Arc::clone(store), tiles))
+}
+
 /// A ledger that runs.
 pub struct Opened {
     /// The directory, locked as long as this lives.
@@ -214,6 +223,8 @@ pub struct Replayed {
     pub database: Arc<SledDatabase>,
     /// The log.
     pub store: Arc<dyn Store>,
+    /// Its Merkle tree.
+    pub tree: Arc<Tree>,
     /// Its fold.
     pub state: State,
     /// Whether the last stop was clean.
@@ -248,7 +259,7 @@ pub fn open_log(
         }
     }
     let opened = open_and_fold(&directory, cache_bytes_max, mark.as_ref(), progress);
-    let (database, store, state) = match (opened, mark.as_ref()) {
+    let Folded { database, store, tree, state } = match (opened, mark.as_ref()) {
         (Ok(opened), _) => opened,
         (Err(error), None) => return Err(error),
         (Err(error), Some(mark)) => {
@@ -257,20 +268,33 @@ pub fn open_log(
             return Err(error);
         }
     };
-    Ok(Replayed { directory, database, store, state, clean: mark.is_some() })
+    Ok(Replayed { directory, database, store, tree, state, clean: mark.is_some() })
 }
 
-type Folded = (Arc<SledDatabase>, Arc<dyn Store>, State);
+struct Folded {
+    database: Arc<SledDatabase>,
+    store: Arc<dyn Store>,
+    tree: Arc<Tree>,
+    state: State,
+}
 
 fn open_and_fold(
     directory: &DataDirectory,
     cache_bytes_max: u64,
     mark: Option<&CleanMark>,
-    progress: impl FnMut(Seq),
+    mut progress: impl FnMut(Seq),
 ) -> Result<Folded, OpenError> {
     let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
     let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
-    let state = replay(store.as_ref(), progress)?;
+    let tree = empty_tree(&database, &store)?;
+    let state = replay(store.as_ref(), |next| {
+        progress(next.record.seq);
+        tree.regrow(next.leaf)
+    })?;
+    if 0 < tree.tiles_remade() {
+        let tiles = tree.tiles_remade();
+        tracing::info!(tiles, "tiles of the Merkle tree were made again from the log");
+    }
     let head = state.head();
     if let Some(mark) = mark {
         let is_as_left = head.is_some_and(|head| head.seq == mark.seq && head.leaf == mark.leaf);
@@ -282,7 +306,7 @@ fn open_and_fold(
     if marked != found {
         return Err(OpenError::Issuer { marked: marked.clone(), found: found.to_owned() });
     }
-    Ok((database, store, state))
+    Ok(Folded { database, store, tree: Arc::new(tree), state })
 }
 
 /// Opens a ledger and starts its writer.
@@ -297,7 +321,7 @@ pub fn open(
     clock: Arc<dyn Clock>,
     progress: impl FnMut(Seq),
 ) -> Result<Opened, OpenError> {
-    let Replayed { directory, database, store, state, clean } =
+    let Replayed { directory, database, store, tree, state, clean } =
         open_log(path, cache_bytes_max, recovery_copy_bytes_max, progress)?;
     let (keys, vault) = match open_beside(&directory, &state) {
         Ok(opened) => opened,
@@ -309,7 +333,7 @@ pub fn open(
             return Err(error);
         }
     };
-    let ledger = Ledger::start(store, state, clock, limits).map_err(OpenError::Thread)?;
+    let ledger = Ledger::start(store, tree, state, clock, limits).map_err(OpenError::Thread)?;
     Ok(Opened { directory, ledger, database, vault: Arc::new(vault), keys, clean })
 }
 

@@ -110,18 +110,21 @@ pub fn back(state: &State, about: &About) -> Back {
     }
 }
 
-/// Folds the whole log into a fresh projection, telling `progress` each record's position.
+/// Folds the whole log into a fresh projection, telling `progress` of each record.
 ///
 /// # Errors
 /// [`LogError`] when a record is missing or not what it must be: the log is left as it is, and the
 /// caller must not serve it.
-pub fn replay(store: &dyn Store, mut progress: impl FnMut(Seq)) -> Result<State, LogError> {
+pub fn replay(
+    store: &dyn Store,
+    mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+) -> Result<State, LogError> {
     let mut state = State::default();
     for block in records_from(store, Seq(0)) {
-        for (seq, bytes) in block?.iter() {
+        for (_, bytes) in block?.iter() {
             let next = verify_next(&state, bytes)?;
             state.apply(&next.record, next.leaf);
-            progress(seq);
+            progress(&next)?;
         }
     }
     Ok(state)

@@ -16,6 +16,7 @@ use crate::domain::view::{Overlay, View};
 use crate::ledger::clock_watch::{ClockStep, ClockWatch, Reading};
 use crate::ledger::coalesce::{Caused, Coalescer};
 use crate::ledger::replay::LogError;
+use crate::ledger::tree::Tree;
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
@@ -36,6 +37,7 @@ pub struct Answer {
 /// Decides and appends; see the module.
 pub struct Writer {
     store: Arc<dyn Store>,
+    tree: Arc<Tree>,
     state: Arc<RwLock<State>>,
     clock: Arc<dyn Clock>,
     overlay: Overlay,
@@ -56,9 +58,11 @@ struct Batch {
 }
 
 impl Writer {
-    /// A writer that goes on where `state`, the fold of all of `store`, ends.
+    /// A writer that goes on where `state`, the fold of all of `store`, and `tree`, the tree over
+    /// it, end.
     pub fn new(
         store: Arc<dyn Store>,
+        tree: Arc<Tree>,
         state: Arc<RwLock<State>>,
         clock: Arc<dyn Clock>,
         coalesce_keys_max: usize,
@@ -66,6 +70,7 @@ impl Writer {
         let reading = Reading { now: clock.now(), uptime: clock.uptime() };
         Self {
             store,
+            tree,
             state,
             clock,
             overlay: Overlay::default(),
@@ -233,11 +238,13 @@ impl Writer {
         }
     }
 
-    /// The commit point: after `append` the batch is durable, after the loop it is visible.
+    /// The commit point: after `append` the batch is durable, after the loop it is visible. The tree
+    /// grows in between: whoever sees a record can be told the root over it.
     fn finish(&mut self) -> Result<(), LogError> {
         let Some((first, _)) = self.batch.records.first() else { return Ok(()) };
         self.has_failed = true;
         self.store.append(first.seq, &self.batch.bytes)?;
+        self.tree.grow(self.batch.records.iter().map(|(_, leaf)| *leaf))?;
         self.has_failed = false;
         let mut state = self.state.write();
         for (record, leaf) in &self.batch.records {

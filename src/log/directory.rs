@@ -1,12 +1,11 @@
 //! The data directory of one ledger: its marker, its lock, and where everything lies in it.
 //! Never creates a ledger by accident, and never opens one that another process has open.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
@@ -159,13 +158,13 @@ impl DataDirectory {
     pub fn create(path: &Path, marker: &Marker) -> Result<Self, DirectoryError> {
         let not_empty = || DirectoryError::NotEmpty { path: path.to_owned() };
         file::create_directory(path)?;
-        if holds_other_than(&[], path)? {
+        if file::holds_other_than(&[], path)? {
             return Err(not_empty());
         }
         make_private(path)?;
         let lock = lock(path)?;
         // Two may have found it empty; only the one with the lock goes on.
-        if holds_other_than(&[LOCK], path)? {
+        if file::holds_other_than(&[LOCK], path)? {
             return Err(not_empty());
         }
         let vaults = Vaults::create(path)?;
@@ -290,14 +289,6 @@ impl DataDirectory {
     }
 }
 
-/// A fresh ext4 has a `lost+found`, which makes no directory less empty.
-fn holds_other_than(allowed: &[&str], path: &Path) -> Result<bool, FileError> {
-    Ok(file::list(path)?
-        .into_iter()
-        .map(|entry| entry.file_name())
-        .any(|name| name != "lost+found" && !allowed.iter().any(|allowed| name == *allowed)))
-}
-
 fn make_private(path: &Path) -> Result<(), FileError> {
     let private = std::fs::Permissions::from_mode(file::DIRECTORY_MODE);
     match std::fs::set_permissions(path, private) {
@@ -308,18 +299,6 @@ fn make_private(path: &Path) -> Result<(), FileError> {
 }
 
 fn lock(path: &Path) -> Result<File, DirectoryError> {
-    let lock = path.join(LOCK);
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(file::FILE_MODE)
-        .open(&lock)
-        .map_err(FileError::on("open", &lock))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse { path: path.to_owned() }),
-        Err(error) => Err(FileError::on("lock", &lock)(error.into()).into()),
-    }
+    let lock = file::lock(&path.join(LOCK))?;
+    lock.ok_or_else(|| DirectoryError::InUse { path: path.to_owned() })
 }

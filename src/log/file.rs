@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 /// The mode of every file that holds anything of a ledger.
 pub const FILE_MODE: u32 = 0o600;
 
@@ -27,7 +29,7 @@ pub struct FileError {
 
 impl FileError {
     /// For `map_err`: names what was tried on which path.
-    pub(super) fn on(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn on(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { what, path: path.to_owned(), source }
     }
 }
@@ -39,6 +41,16 @@ impl FileError {
 /// When the file system refuses a step. The old file, if any, is still whole, unless only the last
 /// step failed (fsync of the directory): then it is the old one or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    write_complete(path, bytes, mode)?;
+    sync_directory(parent(path))
+}
+
+/// As [`write_durably`], but for the name: the bytes survive a power cut once the caller has synced
+/// the directory, which costs one sync for many files.
+///
+/// # Errors
+/// When the file system refuses a step: nothing new stands under the name.
+pub fn write_complete(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let partial = beside(path, ".tmp");
     // A leftover of an interrupted write may have other permissions, or be a link elsewhere.
     remove_if_there(&partial)?;
@@ -49,12 +61,17 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErr
         .open(&partial)
         .map_err(FileError::on("create", &partial))?;
     // The umask narrows the mode given at creation.
-    file.set_permissions(Permissions::from_mode(mode))
+    let written = file
+        .set_permissions(Permissions::from_mode(mode))
         .and_then(|()| file.write_all(bytes))
-        .map_err(FileError::on("write", &partial))?;
-    file.sync_all().map_err(FileError::on("fsync", &partial))?;
-    std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))?;
-    sync_directory(parent(path))
+        .map_err(FileError::on("write", &partial))
+        .and_then(|()| file.sync_all().map_err(FileError::on("fsync", &partial)));
+    if written.is_err() {
+        // A full disk has better uses for its last blocks than half a file.
+        let _ = remove_if_there(&partial);
+    }
+    written?;
+    std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))
 }
 
 /// Removes the file `path`; `Ok` means that it stays removed after a power cut.
@@ -74,6 +91,14 @@ pub fn sync_directory(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(FileError::on("fsync", path))
 }
 
+/// Makes the name of `path` itself durable, in the directory that holds it.
+///
+/// # Errors
+/// As [`sync_directory`].
+pub fn sync_parent(path: &Path) -> Result<(), FileError> {
+    sync_directory(parent(path))
+}
+
 /// The bytes of a file, or `None` if there is no such file.
 ///
 /// # Errors
@@ -90,7 +115,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 ///
 /// # Errors
 /// When the file system refuses, or `path` is something else than a directory.
-pub(super) fn create_directory(path: &Path) -> Result<(), FileError> {
+pub fn create_directory(path: &Path) -> Result<(), FileError> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => made.map_err(FileError::on("create the directory", path)),
@@ -101,14 +126,47 @@ pub(super) fn create_directory(path: &Path) -> Result<(), FileError> {
 ///
 /// # Errors
 /// When it cannot be read to its end.
-pub(super) fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
+pub fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
     std::fs::read_dir(path)
         .and_then(|entries| entries.collect())
         .map_err(FileError::on("list", path))
 }
 
+/// Takes the lock file `path`, made if it is not there; `None` when another process holds it. The
+/// operating system lets go of it when the file is closed, or the process ends, however it ends.
+///
+/// # Errors
+/// When the file system refuses; the lock is not held.
+pub fn lock(path: &Path) -> Result<Option<File>, FileError> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(FileError::on("open", path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(FileError::on("lock", path)(error.into())),
+    }
+}
+
+/// Whether a directory holds anything but what is `allowed`. A fresh ext4 has a `lost+found`, which
+/// makes no directory less empty.
+///
+/// # Errors
+/// When it cannot be read to its end.
+pub fn holds_other_than(allowed: &[&str], path: &Path) -> Result<bool, FileError> {
+    Ok(list(path)?
+        .into_iter()
+        .map(|entry| entry.file_name())
+        .any(|name| name != "lost+found" && !allowed.iter().any(|allowed| name == *allowed)))
+}
+
 /// The directory that holds `path`.
-pub(super) fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
@@ -117,7 +175,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// `path` with `suffix` added to its name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

@@ -4,6 +4,7 @@
 pub mod leaf;
 pub mod block;
 pub mod store;
+pub mod side_table;
 pub mod memory;
 pub mod sled;
 pub mod file;

@@ -6,28 +6,27 @@
 //! synced; a leaf holds up to 17 values of 64 KiB, so segments are large. A kill during open leaves
 //! a `snap.*.generating` that the next open takes for a snapshot, so those are deleted first.
 
+mod engine;
+mod side_table;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ::sled::{Batch, Config, Db, IVec, Tree};
+use ::sled::{Batch, Db, IVec, Tree};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
+use self::engine::{engine_error, open_engine, remove_torn_snapshots};
 use super::block::{Block, split};
 use super::file::{self, FileError};
-use super::store::{Damage, EngineError, Store, StoreError, end_after};
+use super::store::{Damage, Store, StoreError, end_after};
 use crate::types::id::Seq;
 
 /// The longest row of a table, key and value together, in bytes.
 pub const ROW_BYTES_MAX: usize = 64 * 1024 - 1;
-
-/// Part of the format: sled refuses to open a database with another segment size than it was
-/// created with. A quarter, 2 MiB, is the longest node that stays in the file that we sync.
-const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// How often a closed database asks whether sled's threads have let go of its lock.
 const CLOSE_TRIES_MAX: u32 = 100_000;
@@ -154,6 +153,12 @@ impl SledDatabase {
 
     /// Writes all of `entries` or nothing, and makes them durable; no value removes the key.
     fn write(&self, tree: &Tree, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.write_later(tree, entries)?;
+        self.durable()
+    }
+
+    /// Writes all of `entries` or nothing; the next sync, whoever asks for it, makes them durable.
+    fn write_later(&self, tree: &Tree, entries: Vec<Entry>) -> Result<(), StoreError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(StoreError::Poisoned);
         }
@@ -165,8 +170,7 @@ impl SledDatabase {
         written.map_err(|error| {
             self.poisoned.store(true, Ordering::Release);
             self.failed("write", error)
-        })?;
-        self.durable()
+        })
     }
 
     fn tree(&self, name: &'static str) -> Result<Tree, StoreError> {
@@ -291,13 +295,9 @@ impl SledRows {
     /// # Errors
     /// [`StoreError::RowTooLong`]: nothing was done. Every other one is final, as for a log.
     pub fn put(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StoreError> {
-        let longest = rows.iter().map(|(key, value)| key.len() + value.len()).max().unwrap_or(0);
-        if ROW_BYTES_MAX < longest {
-            return Err(StoreError::RowTooLong { bytes: longest, bytes_max: ROW_BYTES_MAX });
-        }
-        let rows = rows.iter().map(|(key, value)| ((*key).into(), Some((*value).into())));
+        let entries = entries(rows)?;
         let _one_at_a_time = self.changing.lock();
-        self.database.write(&self.rows, rows.collect())
+        self.database.write(&self.rows, entries)
     }
 
     /// Removes rows, all of them or none; `Ok` means that they stay removed.
@@ -336,6 +336,14 @@ impl SledRows {
     }
 }
 
+fn entries(rows: &[(&[u8], &[u8])]) -> Result<Vec<Entry>, StoreError> {
+    let longest = rows.iter().map(|(key, value)| key.len() + value.len()).max().unwrap_or(0);
+    if ROW_BYTES_MAX < longest {
+        return Err(StoreError::RowTooLong { bytes: longest, bytes_max: ROW_BYTES_MAX });
+    }
+    Ok(rows.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect())
+}
+
 fn decode((key, value): &(IVec, IVec)) -> Result<Block, StoreError> {
     let key: &[u8; 8] = key
         .as_ref()
@@ -353,47 +361,6 @@ fn batch_of(entries: Vec<Entry>) -> Batch {
         None => batch.remove(key),
     });
     batch
-}
-
-fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreError> {
-    let config = Config::new()
-        .path(dir)
-        .segment_size(SEGMENT_BYTES)
-        .cache_capacity(cache_bytes_max)
-        // The periodic flush adds fsyncs whose errors go nowhere; every write here syncs itself.
-        .flush_every_ms(None);
-    // sled asserts on some damage.
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let opened = opened.map_err(|_| EngineError::Panicked);
-    opened.and_then(|opened| opened.map_err(engine_error)).map_err(|source| StoreError::Engine {
-        what: "open",
-        path: dir.to_owned(),
-        source,
-    })
-}
-
-/// sled takes the last file named `snap.` for the newest snapshot, finished or not.
-fn remove_torn_snapshots(dir: &Path) -> Result<(), StoreError> {
-    for entry in file::list(dir)? {
-        let name = entry.file_name().into_encoded_bytes();
-        if name.starts_with(b"snap.") && name.ends_with(b".generating") {
-            file::remove_durably(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn engine_error(error: ::sled::Error) -> EngineError {
-    match error {
-        ::sled::Error::Io(error) => EngineError::Io(error),
-        ::sled::Error::Corruption { at: Some(at), .. } => {
-            EngineError::Damaged(format!("at {at:?}").into())
-        }
-        ::sled::Error::Corruption { at: None, .. } => EngineError::Damaged("in a snapshot".into()),
-        other @ (::sled::Error::CollectionNotFound(_)
-        | ::sled::Error::Unsupported(_)
-        | ::sled::Error::ReportableBug(_)) => EngineError::Refused(other.to_string().into()),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 
 use super::leaf::{NodeHash, empty_root, node_hash};
+use super::lines::encode_hash;
 
 /// The tree at one moment: how many leaves, and the root over them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,13 @@ pub struct TreeHead {
     pub size: u64,
     /// The root over them; the hash of nothing for size 0.
     pub root: NodeHash,
+}
+
+impl TreeHead {
+    /// The root as a checkpoint writes it: base64 with padding (RFC 4648 section 4).
+    pub fn root_text(&self) -> String {
+        encode_hash(&self.root)
+    }
 }
 
 /// A node over `2^level` leaves: those from `index * 2^level` on. Only such nodes are ever stored,

@@ -35,7 +35,7 @@ fn live_token(world: &World) -> RefreshToken {
     let state = world.state.read();
     let grant = state.grant(&grant_id("g1")).unwrap();
     assert!(state.is_refreshable(grant, world.now()));
-    grant.refresh.unwrap()
+    *grant.refresh_token().unwrap()
 }
 
 /// Runs batches until one fails; answers how many were acknowledged.

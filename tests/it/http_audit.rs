@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use token_ledger::crypto::digest;
+use token_ledger::log::leaf::leaf_hash;
+use token_ledger::log::tree::TreeHead;
 
+use crate::merkle::mth;
 use crate::support::server::{NOW_S, Server};
 use crate::support::wire::{Answer, Call};
 
@@ -15,6 +18,7 @@ async fn valid(server: &Server, whose: &str, at_s: u64) -> Vec<String> {
     let body = answer.uncached().json();
     assert_eq!(body["at"], json!(at));
     assert!(body["as_of"]["seq"].is_u64() && body["as_of"]["at"].is_string());
+    assert_eq!(body["as_of"]["root"], json!(root_of(server, body["as_of"]["seq"].as_u64()).await));
     let tokens = body["tokens"].as_array().unwrap().iter();
     let mut kinds: Vec<String> = tokens
         .map(|token| {
@@ -24,6 +28,15 @@ async fn valid(server: &Server, whose: &str, at_s: u64) -> Vec<String> {
         .collect();
     kinds.sort();
     kinds
+}
+
+/// The root over the records up to `last`, by the definition and from their exact bytes.
+async fn root_of(server: &Server, last: Option<u64>) -> String {
+    let last = last.unwrap();
+    let export = server.audit(&format!("/audit/records?to={last}&limit=1000")).await.is(200);
+    let leaves: Vec<_> = export.body.lines().map(|line| leaf_hash(line.as_bytes())).collect();
+    assert_eq!(leaves.len() as u64, last + 1);
+    TreeHead { size: last + 1, root: mth(&leaves) }.root_text()
 }
 
 fn is(kinds: &[&str]) -> Vec<String> {
@@ -128,6 +141,7 @@ async fn a_trail_begins_with_the_first_record_and_ends_with_its_own_reading() {
         let last = records.last().unwrap();
         assert_eq!(answer.header("as-of-seq"), last["seq"].to_string());
         assert_eq!(answer.header("as-of-at"), last["at"].as_str().unwrap());
+        assert_eq!(answer.header("as-of-root").len(), 44);
         assert_eq!(last["actor"], json!("audit:auditor"));
         assert_eq!(last["data"]["what"], json!("trail"));
         let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();

@@ -18,7 +18,7 @@ fn leaves(count: u64) -> Vec<LeafHash> {
 }
 
 /// MTH of RFC 6962 section 2.1, word for word.
-fn mth(leaves: &[LeafHash]) -> NodeHash {
+pub(crate) fn mth(leaves: &[LeafHash]) -> NodeHash {
     match leaves {
         [] => empty_root(),
         [leaf] => *leaf,

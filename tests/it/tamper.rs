@@ -284,12 +284,13 @@ fn the_store_names_the_record_too() {
         let mut bytes = world.bytes()[i].clone();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        let error = replay(&world.store.with_record(Seq(i as u64), &bytes), |_| {}).unwrap_err();
+        let error =
+            replay(&world.store.with_record(Seq(i as u64), &bytes), |_| Ok(())).unwrap_err();
         let near = [i as u64, i as u64 + 1];
         assert!(matches!(error, LogError::Broken { seq, .. } if near.contains(&seq.0)), "{error}");
     }
     for i in [0, 7, 20] {
-        let error = replay(&world.store.without_block(Seq(i)), |_| {}).unwrap_err();
+        let error = replay(&world.store.without_block(Seq(i)), |_| Ok(())).unwrap_err();
         let LogError::Store(StoreError::Damaged { seq, what }) = &error else { panic!("{error}") };
         assert!(seq.0 <= i && *what == Damage::Missing, "{error}");
     }

@@ -32,16 +32,16 @@ const LEAVES: [&str; 15] = [
 ];
 const LOG_SKEY: &str =
     "PRIVATE+KEY+example.com/log/testdata+33d7b496+AeymY/SZAX0jZcJ8enZ5FY1Dz+wTML2yWSkK+9DSF3eg";
-const LOG_VKEY: &str =
+pub(crate) const LOG_VKEY: &str =
     "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx";
 const WITNESS_VKEY: &str = "witness+24b37851+BNYV1Ztajd9BvyjP2HgpwrqYL6TjOwIjGMOq8Bu42xbN";
 /// The published test key of that witness, in its older type 0x01; the seed is the same.
-const WITNESS_SKEY: &str =
+pub(crate) const WITNESS_SKEY: &str =
     "PRIVATE+KEY+witness+f13a86db+AaLa/dfyBhyo/m0Z7WCi98ENVZWtrP8pxgRNrx7tIWiA";
-const COSIGNED_AT: Timestamp = Timestamp::from_seconds(1_679_315_147);
+pub(crate) const COSIGNED_AT: Timestamp = Timestamp::from_seconds(1_679_315_147);
 
 /// The directory of the vectors; `None`, said aloud, when none is named.
-fn vectors() -> Option<PathBuf> {
+pub(crate) fn vectors() -> Option<PathBuf> {
     let named = std::env::var_os("PUBLIC_VECTORS").filter(|name| !name.is_empty());
     if named.is_none() {
         // Past the capture of the test harness, so that nobody takes a skip for a pass; and once.

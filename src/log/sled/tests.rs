@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::super::block::BlockError;
+use super::super::store::EngineError;
 use super::*;
 
 const CACHE: u64 = 1 << 20;

@@ -229,7 +229,7 @@ impl Auditor {
         for grant in state.grants().filter(|grant| state.is_refreshable(grant, now)) {
             let known = &self.grants[&grant.id];
             self.must_be_alive(state.head().unwrap().seq, known);
-            assert_eq!(grant.refresh.map(|refresh| refresh.generation), known.generation);
+            assert_eq!(grant.refresh_token().map(|refresh| refresh.generation), known.generation);
         }
         assert_eq!(state.grants().count(), self.grants.len(), "no grant is ever dropped");
     }

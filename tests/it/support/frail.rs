@@ -24,11 +24,13 @@ use token_ledger::http::cors::Origins;
 use token_ledger::http::forwarded::{ForwardedHeader, Proxies};
 use token_ledger::http::server::{ServerLimits, listen};
 use token_ledger::ledger::handle::{Ledger, Limits};
+use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::vault::Vault;
 use token_ledger::ledger::vault_files::MemoryRows;
 use token_ledger::ledger::writer::Writer;
 use token_ledger::log::block::Block;
 use token_ledger::log::memory::MemoryStore;
+use token_ledger::log::side_table::MemoryTable;
 use token_ledger::log::store::{Store, StoreError};
 use token_ledger::types::id::{RequestId, Seq};
 use zeroize::Zeroizing;
@@ -99,7 +101,9 @@ impl Frail {
         let store: Arc<dyn Store> = gate.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let keys = KeyFile::generate(&OsEntropy).unwrap();
-        let state = founded(&store, &clock, &keys);
+        let tiles = Arc::new(MemoryTable::default());
+        let tree = Arc::new(Tree::empty(Arc::clone(&store), tiles));
+        let state = founded(&store, &tree, &clock, &keys);
         let limits = Limits {
             queue_commands_max,
             batch_commands_max: 1,
@@ -107,7 +111,7 @@ impl Frail {
             clock_step_warn_ms: 5000,
             submit_timeout_ms: 20_000,
         };
-        let ledger = Ledger::start(store, state, clock, limits).unwrap();
+        let ledger = Ledger::start(store, tree, state, clock, limits).unwrap();
         let edge = edge(ledger.clone(), keys);
         let header = ForwardedHeader::XForwardedFor;
         let app = App {
@@ -148,9 +152,15 @@ impl Frail {
     }
 }
 
-fn founded(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, keys: &KeyFile) -> State {
+fn founded(
+    store: &Arc<dyn Store>,
+    tree: &Arc<Tree>,
+    clock: &Arc<dyn Clock>,
+    keys: &KeyFile,
+) -> State {
     let state = Arc::new(RwLock::new(State::default()));
-    let mut writer = Writer::new(Arc::clone(store), Arc::clone(&state), Arc::clone(clock), 1);
+    let (store, tree, clock) = (Arc::clone(store), Arc::clone(tree), Arc::clone(clock));
+    let mut writer = Writer::new(store, tree, Arc::clone(&state), clock, 1);
     let (issuer, signer) = ("https://ledger.example".to_owned(), keys.current_signing_key());
     let metadata = ClientMetadata {
         grant_types: [GrantType::ClientCredentials].into(),

@@ -15,3 +15,4 @@ pub(crate) mod server;
 pub(crate) mod wire;
 pub(crate) mod frail;
 pub(crate) mod process;
+pub(crate) mod notary;

@@ -219,7 +219,7 @@ impl Names {
         let mut valid: BTreeSet<_> =
             tokens.map(|token| self.tokens[&token.digest].clone()).collect();
         for grant in state.grants().filter(|grant| state.is_refreshable(grant, at)) {
-            let generation = grant.refresh.unwrap().generation;
+            let generation = grant.refresh_token().unwrap().generation;
             valid.insert(format!("{}.{generation}", self.grants[&grant.id]));
         }
         valid

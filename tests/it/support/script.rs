@@ -133,7 +133,7 @@ impl Script {
         let mut tokens: Vec<_> = tokens.map(|token| names.short(&token.digest)).collect();
         let grants = state.grants().filter(|grant| state.is_refreshable(grant, now));
         tokens.extend(grants.map(|grant| {
-            let generation = grant.refresh.unwrap().generation;
+            let generation = grant.refresh_token().unwrap().generation;
             format!("{}.{generation}", names.grant(&grant.id))
         }));
         tokens.sort_unstable();
@@ -152,7 +152,15 @@ impl Script {
     /// Rotates many times, each in a batch of its own, and looks at everything only in the end.
     fn rotate(&mut self, grant: &str, times: u32) -> Vec<String> {
         let end = self.world.end();
-        let first = self.world.state.read().grant(&grant_id(grant)).unwrap().refresh.unwrap();
+        let first = self
+            .world
+            .state
+            .read()
+            .grant(&grant_id(grant))
+            .unwrap()
+            .refresh_token()
+            .copied()
+            .unwrap();
         for generation in first.generation..first.generation + times {
             let text = format!("refresh {grant}.{generation} r{generation}");
             let command = self.command(&Line::parse(&text), "");

@@ -12,12 +12,16 @@ use token_ledger::domain::grant::Grant;
 use token_ledger::domain::record::{Actor, Origin, Record};
 use token_ledger::domain::state::State;
 use token_ledger::ledger::replay::{LogError, replay};
+use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::writer::{Answer, Writer};
+use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::memory::MemoryStore;
+use token_ledger::log::side_table::MemoryTable;
 use token_ledger::log::store::{Store, records_from};
 use token_ledger::types::id::{RequestId, Seq};
 use token_ledger::types::time::Timestamp;
 
+use crate::merkle::mth;
 use crate::support::auditor::Auditor;
 use crate::support::names::{client_id, digest, key_id, scope, sealed};
 
@@ -28,6 +32,7 @@ const CLOCK_STEP_MS: u64 = 5000;
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) tree: Arc<Tree>,
     pub(crate) state: Arc<RwLock<State>>,
     pub(crate) clock: Arc<ManualClock>,
     writer: Writer,
@@ -65,17 +70,21 @@ impl World {
     /// What a restart makes of `store`. `asked` keeps the request ids apart.
     pub(crate) fn over(store: MemoryStore, now: Timestamp, asked: u64) -> Self {
         let store = Arc::new(store);
-        let folded = replay(store.as_ref(), |_| {}).expect("an untouched log replays");
+        let folded = replay(store.as_ref(), |_| Ok(())).expect("an untouched log replays");
         let state = Arc::new(RwLock::new(folded));
         let clock = Arc::new(ManualClock::at(now));
+        let tiles = Arc::new(MemoryTable::default());
+        let tree = Tree::over(Arc::clone(&store) as Arc<dyn Store>, tiles).expect("memory is read");
+        let tree = Arc::new(tree);
         let writer = Writer::new(
             Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&tree),
             Arc::clone(&state),
             Arc::clone(&clock) as Arc<dyn Clock>,
             COALESCE_KEYS_MAX,
         )
         .recording_steps(CLOCK_STEP_MS);
-        Self { store, state, clock, writer, asked }
+        Self { store, tree, state, clock, writer, asked }
     }
 
     /// A restart after whatever happened.
@@ -152,9 +161,11 @@ impl World {
     /// All that must hold of any ledger at any moment.
     pub(crate) fn check(&self) {
         let live = self.state.read();
-        let folded = replay(self.store.as_ref(), |_| {}).expect("the log replays");
+        let folded = replay(self.store.as_ref(), |_| Ok(())).expect("the log replays");
         assert_eq!(live.canonical(), folded.canonical(), "the live fold is that of the log");
         check_lists(&live);
+        let leaves: Vec<_> = self.bytes().iter().map(|bytes| leaf_hash(bytes)).collect();
+        assert_eq!(self.tree.head().root, mth(&leaves), "the tree is that of the records");
         let mut auditor = Auditor::default();
         let mut before: Option<Record> = None;
         for bytes in self.bytes() {

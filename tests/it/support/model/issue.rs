@@ -128,16 +128,16 @@ impl Model {
             Some(Refusal::UnknownGrant)
         } else if foreign {
             Some(Refusal::Code(CodeRefusal::WrongClient))
-        } else if verifier && !grant.challenge {
-            Some(Refusal::UnexpectedVerifier)
-        } else if verifier != grant.challenge {
-            Some(Refusal::Code(CodeRefusal::WrongVerifier))
-        } else if grant.redeemed && grant.standing == Standing::Live {
-            Some(Refusal::CodeReplayed)
         } else if grant.standing == Standing::Revoked {
             Some(Refusal::Code(CodeRefusal::Revoked))
         } else if grant.standing == Standing::Blacklisted {
             Some(Refusal::Code(CodeRefusal::Blacklisted))
+        } else if verifier && !grant.challenge {
+            Some(Refusal::UnexpectedVerifier)
+        } else if verifier != grant.challenge {
+            Some(Refusal::Code(CodeRefusal::WrongVerifier))
+        } else if grant.redeemed {
+            Some(Refusal::CodeReplayed)
         } else if grant.created_at.plus_seconds(60) <= at {
             Some(Refusal::Code(CodeRefusal::Expired))
         } else if let Some(above) = above {

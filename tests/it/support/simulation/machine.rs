@@ -7,13 +7,12 @@ use token_ledger::domain::record::Record;
 use token_ledger::domain::state::State;
 use token_ledger::ledger::replay::{LogError, verify_next};
 use token_ledger::ledger::writer::Answer;
-use token_ledger::log::leaf::{NodeHash, empty_root, node_hash};
 use token_ledger::log::memory::Fault;
 use token_ledger::log::store::records_from;
-use token_ledger::log::tree::Frontier;
 use token_ledger::types::digest::LeafHash;
 use token_ledger::types::id::Seq;
 
+use crate::merkle::mth;
 use crate::support::auditor::Auditor;
 use crate::support::world::{World, check_lists};
 
@@ -24,7 +23,6 @@ pub(crate) struct Machine {
     auditor: Auditor,
     /// The leaf hash of every durable record.
     leaves: Vec<LeafHash>,
-    tree: Frontier,
     newest: Option<Record>,
     retries: u64,
     reuses: u64,
@@ -39,7 +37,6 @@ impl Machine {
             durable: State::default(),
             auditor: Auditor::default(),
             leaves: Vec::new(),
-            tree: Frontier::default(),
             newest: None,
             retries: 0,
             reuses: 0,
@@ -95,7 +92,6 @@ impl Machine {
             let next = verify_next(&self.durable, bytes).expect("the log goes on");
             self.durable.apply(&next.record, next.leaf);
             self.leaves.push(next.leaf);
-            self.tree.append(next.leaf);
             self.read(next.record, bytes);
         }
         let live = self.world.state.read();
@@ -158,7 +154,9 @@ impl Machine {
 
     /// The tree over the records, grown leaf by leaf, has the root that RFC 6962 section 2.1 defines.
     pub(crate) fn check_root(&self) {
-        assert_eq!(self.tree.root(), root(&self.leaves), "the root of {} records", self.records());
+        let grown = self.world.tree.head();
+        assert_eq!(grown.size, self.records(), "the tree is over every record");
+        assert_eq!(grown.root, mth(&self.leaves), "the root of {} records", self.records());
     }
 
     /// How many retries there were, and how many reuses.
@@ -172,17 +170,6 @@ impl Machine {
 
     pub(crate) fn records(&self) -> u64 {
         self.leaves.len() as u64
-    }
-}
-
-fn root(leaves: &[LeafHash]) -> NodeHash {
-    match leaves {
-        [] => empty_root(),
-        [leaf] => *leaf,
-        more => {
-            let (left, right) = more.split_at(more.len().next_power_of_two() / 2);
-            node_hash(&root(left), &root(right))
-        }
     }
 }
 

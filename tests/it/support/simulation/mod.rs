@@ -500,7 +500,8 @@ impl Simulation {
         let Wish::Refresh { grant, generation, .. } = wish else { return };
         let (name, current) = self.model.grant(grant);
         let state = self.machine.world.state.read();
-        let Some(live) = state.grant(&grant_id(name)).and_then(|grant| grant.refresh) else {
+        let Some(live) = state.grant(&grant_id(name)).and_then(|grant| grant.refresh_token())
+        else {
             assert!(outcome.is_err());
             return;
         };
@@ -513,6 +514,9 @@ impl Simulation {
 
     fn look_at_everything(&mut self) {
         self.machine.check();
+        if self.turn % 16 == 0 {
+            self.machine.check_root();
+        }
         let now = self.machine.world.now();
         let names = std::mem::take(&mut self.names).up_to(self.model.named());
         let valid = names.valid(&self.machine.world.state.read(), now);
