@@ -10,6 +10,7 @@ pub mod operations;
 pub mod inquiries;
 pub mod health;
 pub mod server;
+pub mod unread;
 pub mod tls;
 pub mod forwarded;
 pub mod cors;

@@ -43,6 +43,8 @@ mod http_audit;
 mod http_lifecycle;
 mod http_bad_input;
 mod http_failure;
+mod http_clock;
+mod overload;
 mod http_privacy;
 mod vectors;
 mod witness;

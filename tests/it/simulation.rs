@@ -1,6 +1,7 @@
 //! Some hundred seeds of the simulation; `cargo bench --bench simulate` runs as many as asked for.
 
 use crate::support::simulation::campaign::campaign;
+use crate::support::simulation::odds::Tally;
 use crate::support::simulation::run;
 
 const SEEDS: u64 = 240;
@@ -11,7 +12,7 @@ fn whatever_happens_in_whatever_order_every_promise_is_kept() {
     let part = SEEDS / PARTS;
     let parts: Vec<_> =
         (0..PARTS).map(|i| std::thread::spawn(move || campaign(i * part, part, || true))).collect();
-    let mut total = crate::support::simulation::Tally::default();
+    let mut total = Tally::default();
     for part in parts {
         let (_, tally) = part.join().unwrap().unwrap_or_else(|story| panic!("{story}"));
         total += tally;

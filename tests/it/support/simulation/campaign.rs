@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::support::simulation::{Notes, Tally, run};
+use crate::support::simulation::odds::Tally;
+use crate::support::simulation::{Notes, run};
 
 /// The last turns of a failing seed that are shown.
 const NOTES_SHOWN: usize = 40;

@@ -5,110 +5,33 @@
 
 pub(crate) mod campaign;
 mod dice;
+mod looks;
 mod machine;
+pub(crate) mod odds;
 mod people;
 
 use std::collections::VecDeque;
-use std::ops::AddAssign;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use token_ledger::domain::command::Command;
 use token_ledger::domain::decide::Granted;
-use token_ledger::domain::grant::Refreshed;
 use token_ledger::domain::record::About;
 use token_ledger::domain::refusal::Refusal;
 use token_ledger::log::memory::Fault;
-use token_ledger::types::digest::{LeafHash, ShortDigest};
-use token_ledger::types::id::GrantId;
+use token_ledger::types::digest::LeafHash;
 use token_ledger::types::time::Timestamp;
 
-use crate::support::model::{CLIENTS, Hit, Model, Names, Step};
-use crate::support::names::{client_id, digest, grant_id, refresh_digest};
+use crate::support::model::{CLIENTS, Model, Names, Step};
+use crate::support::names::{client_id, digest};
 use crate::support::policies::POLICIES;
 use crate::support::simulation::dice::Dice;
+use crate::support::simulation::looks::Dead;
 use crate::support::simulation::machine::{FAULTS, Machine};
+use crate::support::simulation::odds::{Odds, Tally};
 use crate::support::simulation::people::{Made, Session, Wish, operate};
 
 type Outcome = Result<Granted, Refusal>;
-
-/// What happens how often, in a thousandth of the turns; every seed has its own mixture, so that
-/// one kind of trouble does not hide another.
-#[derive(Debug)]
-struct Odds {
-    turns: u64,
-    batch_max: usize,
-    queue_max: usize,
-    acts: u32,
-    operates: u32,
-    steals: u32,
-    loses_answer: u32,
-    delays_answer: u32,
-    fails_append: u32,
-    crashes: u32,
-    stops: u32,
-    steps_clock: u32,
-}
-
-impl Odds {
-    fn of(dice: &mut Dice) -> Self {
-        Self {
-            turns: dice.between(30, 70),
-            batch_max: dice.of_these(&[1, 2, 4, 8, 16]),
-            queue_max: dice.of_these(&[3, 8, 32]),
-            acts: dice.of_these(&[200, 500, 900]),
-            operates: dice.of_these(&[30, 150, 400]),
-            steals: dice.of_these(&[0, 0, 40, 150]),
-            loses_answer: dice.of_these(&[0, 100, 300]),
-            delays_answer: dice.of_these(&[0, 200]),
-            fails_append: dice.of_these(&[0, 15, 60]),
-            crashes: dice.of_these(&[0, 10, 40]),
-            stops: dice.of_these(&[0, 15]),
-            steps_clock: dice.of_these(&[0, 0, 20]),
-        }
-    }
-}
-
-/// How much happened.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) turns: u64,
-    pub(crate) commands: u64,
-    pub(crate) records: u64,
-    pub(crate) retries: u64,
-    pub(crate) reuses: u64,
-    pub(crate) lost_answers: u64,
-    pub(crate) turned_away: u64,
-    pub(crate) lost_appends: u64,
-    pub(crate) kept_appends: u64,
-    pub(crate) crashes: u64,
-    pub(crate) clean_stops: u64,
-    pub(crate) clock_steps: u64,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, more: Self) {
-        self.turns += more.turns;
-        self.commands += more.commands;
-        self.records += more.records;
-        self.retries += more.retries;
-        self.reuses += more.reuses;
-        self.lost_answers += more.lost_answers;
-        self.turned_away += more.turned_away;
-        self.lost_appends += more.lost_appends;
-        self.kept_appends += more.kept_appends;
-        self.crashes += more.crashes;
-        self.clean_stops += more.clean_stops;
-        self.clock_steps += more.clock_steps;
-    }
-}
-
-/// What was told to be dead by an answer that was heard.
-#[derive(Debug, Clone, Copy)]
-enum Dead {
-    Token(ShortDigest),
-    Grant(GrantId),
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Ticket {
@@ -460,70 +383,6 @@ impl Simulation {
                 self.remember_dead(ticket.wish);
             }
         }
-    }
-
-    fn remember_dead(&mut self, wish: Wish) {
-        let dead = match wish {
-            Wish::RevokeRefresh { grant, .. }
-            | Wish::RevokeGrant { grant }
-            | Wish::BanGrant { grant } => Dead::Grant(grant_id(self.model.grant(grant).0)),
-            Wish::Step(Step::RevokeAccess { token, .. } | Step::Ban(Hit::Token(token))) => {
-                Dead::Token(digest(self.model.token(token)).short())
-            }
-            _ => return,
-        };
-        self.dead.push(dead);
-    }
-
-    /// Whoever was told of a revocation sees nothing of it alive, whatever happened since.
-    fn look(&self) {
-        let now = self.machine.world.now();
-        let state = self.machine.world.state.read();
-        for dead in &self.dead {
-            match dead {
-                Dead::Token(token) => {
-                    let alive = state.token(token).is_some_and(|t| state.is_active(t, now));
-                    assert!(!alive, "active after its revocation was answered");
-                }
-                Dead::Grant(id) => {
-                    let grant = state.grant(id).expect("a grant that was answered");
-                    assert!(!state.is_refreshable(grant, now), "refreshable after its revocation");
-                    let mut tokens = state.tokens_of(id);
-                    assert!(!tokens.any(|token| state.is_active(token, now)), "active, revoked");
-                }
-            }
-        }
-    }
-
-    /// One live refresh token per grant, and for a retry the same one as before.
-    fn look_at_successor(&self, wish: Wish, outcome: Outcome) {
-        let Wish::Refresh { grant, generation, .. } = wish else { return };
-        let (name, current) = self.model.grant(grant);
-        let state = self.machine.world.state.read();
-        let Some(live) = state.grant(&grant_id(name)).and_then(|grant| grant.refresh_token())
-        else {
-            assert!(outcome.is_err());
-            return;
-        };
-        assert_eq!(Some(live.generation), current, "the one live refresh token");
-        assert_eq!(live.digest, refresh_digest(name, live.generation, ""), "the one successor");
-        if outcome == Ok(Granted::Refreshed(Refreshed::Successor)) {
-            assert!(generation < live.generation, "what was answered exists");
-        }
-    }
-
-    fn look_at_everything(&mut self) {
-        self.machine.check();
-        if self.turn % 16 == 0 {
-            self.machine.check_root();
-        }
-        let now = self.machine.world.now();
-        let names = std::mem::take(&mut self.names).up_to(self.model.named());
-        let valid = names.valid(&self.machine.world.state.read(), now);
-        assert_eq!(valid, self.model.valid(now), "what may be used now");
-        self.names = names;
-        let kinds = self.machine.kinds();
-        (self.tally.retries, self.tally.reuses) = kinds;
     }
 }
 

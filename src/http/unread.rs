@@ -1,0 +1,52 @@
+//! A body that nobody reads to its end. The HTTP library would go on taking a chunked one after its
+//! answer for as long as the caller sends it; here the connection is closed instead.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header::TRANSFER_ENCODING;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage};
+use futures_core::Stream;
+
+/// The body of a request, held by who reads it and by its answer.
+struct Shared(Rc<RefCell<Payload>>);
+
+impl Stream for Shared {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(context)
+    }
+}
+
+/// Keeps a chunked body until the answer is on its way: the library closes a connection whose body
+/// is unread and still held, and reads on where it was let go. One with a length it closes anyway.
+pub fn close_after<S, B>(
+    mut request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    let kept = request.headers().contains_key(TRANSFER_ENCODING).then(|| {
+        let body = Rc::new(RefCell::new(request.take_payload()));
+        let shared: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> =
+            Box::pin(Shared(Rc::clone(&body)));
+        request.set_payload(shared.into());
+        body
+    });
+    let answering = service.call(request);
+    async move {
+        let mut response = answering.await?;
+        if let Some(body) = kept {
+            response.response_mut().extensions_mut().insert(body);
+        }
+        Ok(response)
+    }
+}
