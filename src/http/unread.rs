@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::TRANSFER_ENCODING;
@@ -14,8 +15,10 @@ use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage};
 use futures_core::Stream;
 
-/// The body of a request, held by who reads it and by its answer.
-struct Shared(Rc<RefCell<Payload>>);
+type Body = Rc<RefCell<Payload>>;
+
+/// The body of a request for who reads it; its answer holds it too.
+struct Shared(Body);
 
 impl Stream for Shared {
     type Item = Result<Bytes, PayloadError>;
@@ -25,16 +28,38 @@ impl Stream for Shared {
     }
 }
 
-/// Keeps a chunked body until the answer is on its way: the library closes a connection whose body
-/// is unread and still held, and reads on where it was let go. One with a length it closes anyway.
+/// An answer that holds the body of its request until it is sent.
+pub struct Holding<B> {
+    answer: Pin<Box<B>>,
+    _request: Body,
+}
+
+impl<B: MessageBody> MessageBody for Holding<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.get_mut().answer.as_mut().poll_next(context)
+    }
+}
+
+/// Keeps a chunked body until the answer is sent: the library closes a connection whose body is
+/// unread but held, and reads on where it was let go. One with a length it closes anyway.
 pub fn close_after<S, B>(
     mut request: ServiceRequest,
     service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+) -> impl Future<Output = Result<ServiceResponse<EitherBody<B, Holding<B>>>, Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
 {
-    let kept = request.headers().contains_key(TRANSFER_ENCODING).then(|| {
+    let held = request.headers().contains_key(TRANSFER_ENCODING).then(|| {
         let body = Rc::new(RefCell::new(request.take_payload()));
         let shared: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> =
             Box::pin(Shared(Rc::clone(&body)));
@@ -43,10 +68,12 @@ where
     });
     let answering = service.call(request);
     async move {
-        let mut response = answering.await?;
-        if let Some(body) = kept {
-            response.response_mut().extensions_mut().insert(body);
-        }
-        Ok(response)
+        let response = answering.await?;
+        Ok(match held {
+            None => response.map_into_left_body(),
+            Some(request) => response.map_body(|_, answer| EitherBody::Right {
+                body: Holding { answer: Box::pin(answer), _request: request },
+            }),
+        })
     }
 }
