@@ -28,6 +28,7 @@ use crate::http::tls::{Certificate, TlsError};
 use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
+use crate::ledger::snapshot::Snapshotter;
 use crate::ledger::vault::Vault;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
@@ -110,6 +111,7 @@ pub struct Running {
     pub edge: Arc<Edge>,
     directory: Arc<DataDirectory>,
     database: Arc<SledDatabase>,
+    snapshotter: Option<Snapshotter>,
     /// Of the public listener, then of the other.
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
@@ -162,6 +164,7 @@ pub async fn start_on(
         coalesce_keys_max: config.coalesce_keys_max,
         submit_timeout_ms: config.submit_timeout_ms,
         clock_step_warn_ms: config.clock_step_warn_ms,
+        snapshot_every_records: config.snapshot_every_records,
     };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let certificates = certificates(&sockets, config)?;
@@ -191,7 +194,7 @@ async fn serve(
     entropy: Arc<dyn Entropy>,
     throttle: Throttle,
 ) -> Result<Running, RunError> {
-    let Opened { directory, ledger, database, vault, keys, clean } = opened;
+    let Opened { directory, ledger, database, vault, keys, snapshotter, clean } = opened;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
@@ -238,6 +241,7 @@ async fn serve(
         edge,
         directory,
         database,
+        snapshotter,
         certificates,
         handles,
         serving,
@@ -251,6 +255,23 @@ async fn close(ledger: &Ledger) -> Result<(), RunError> {
     match tokio::task::spawn_blocking(move || ledger.stop()).await {
         Ok(stopped) => Ok(stopped?),
         Err(_) => Err(RunError::Ended),
+    }
+}
+
+/// The next start reads this instead of the log.
+async fn keep_snapshot(snapshotter: Option<Snapshotter>, ledger: &Ledger) {
+    let Some(snapshotter) = snapshotter else { return };
+    let ledger = ledger.clone();
+    let kept = tokio::task::spawn_blocking(move || {
+        let state = ledger.state();
+        let frontier = ledger.tree().frontier(state.next_seq().0);
+        frontier.map(|frontier| snapshotter.stop(&state, &frontier))
+    });
+    match kept.await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "no snapshot: the next start takes longer"),
+        Ok(Err(error)) => tracing::warn!(%error, "no snapshot: the next start takes longer"),
+        Err(_) => tracing::error!("making the last snapshot ended early"),
     }
 }
 
@@ -340,7 +361,7 @@ impl Running {
     /// # Errors
     /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { edge, directory, database, handles, serving, tasks, .. } = self;
+        let Self { edge, directory, database, snapshotter, handles, serving, tasks, .. } = self;
         tasks.iter().for_each(JoinHandle::abort);
         let failed = edge.ledger.has_stopped();
         let [public, admin] = handles;
@@ -358,6 +379,7 @@ impl Running {
         if failed {
             return Err(RunError::Ended);
         }
+        keep_snapshot(snapshotter, &edge.ledger).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);
         Ok(())

@@ -157,6 +157,9 @@ settings! {
         recovery_copy_bytes_max: u64 = 1073741824, 0..=17592186044416,
             "Up to this size a ledger that was not closed is copied before it is opened, where the \
              file system cannot share its blocks.";
+        snapshot_every_records: u64 = 1000000, 0..=1000000000,
+            "After how many records the next snapshot of what is valid is made, so that a start reads \
+             only the records since; 0 makes and reads none.";
         code_lifetime_s: u32 = 60, 1..=600,
             "How long an authorization code may be exchanged.";
         auth_failures_per_minute_max: u32 = 20, 1..=1000000,

@@ -19,9 +19,9 @@ pub const ASSERTION_LEEWAY_S_MAX: u64 = 60;
 const LAPSED_PER_RECORD_MAX: usize = 4;
 
 #[derive(Debug)]
-struct Used {
-    digest: ShortDigest,
-    expires_at: Timestamp,
+pub(super) struct Used {
+    pub(super) digest: ShortDigest,
+    pub(super) expires_at: Timestamp,
 }
 
 impl Keyed for Used {
@@ -49,7 +49,10 @@ impl Assertions {
     }
 
     pub(super) fn keep(&mut self, data: &ClientAssertionUsed) {
-        let (digest, expires_at) = (data.digest.short(), data.expires_at);
+        self.keep_digest(data.digest.short(), data.expires_at);
+    }
+
+    pub(super) fn keep_digest(&mut self, digest: ShortDigest, expires_at: Timestamp) {
         self.used.insert(Used { digest, expires_at });
         self.lapsing.entry(lapses_at(expires_at).seconds()).or_default().push(digest);
     }
@@ -70,6 +73,11 @@ impl Assertions {
                 self.used.remove(digest.as_bytes());
             }
         }
+    }
+
+    /// All that are kept, in no order that may be observed.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Used> {
+        self.used.iter()
     }
 
     pub(super) fn clear(&mut self) {

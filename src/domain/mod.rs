@@ -16,6 +16,7 @@ pub mod state;
 pub mod tokens;
 pub mod assertions;
 pub mod lookup;
+pub mod snapshot;
 pub mod keys;
 pub mod view;
 mod table;

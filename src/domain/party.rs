@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::client::ClientMetadata;
 use crate::domain::table::{Keyed, Slot};
 use crate::types::digest::Digest;
@@ -10,7 +12,7 @@ use crate::types::time::Timestamp;
 
 /// Blacklist entries on one thing: while one is in force nothing new is issued, and what was
 /// issued up to the watermark stays dead for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ban {
     /// How many entries are in force.
     pub in_force: u32,
@@ -40,7 +42,7 @@ impl Ban {
 }
 
 /// A client secret, by its digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSecret {
     /// The digest.
     pub digest: Digest,
@@ -49,7 +51,7 @@ pub struct ClientSecret {
 }
 
 /// A registered client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// Its identifier.
     pub id: ClientId,

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::assertions::Assertions;
 use crate::domain::event::{
     BlacklistAdded, BlacklistLifted, ClientRegistered, Event, GrantCreated, Target,
@@ -19,7 +21,7 @@ use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
 use crate::types::time::Timestamp;
 
 /// The newest record that was folded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Its position.
     pub seq: Seq,
@@ -45,7 +47,7 @@ impl Keyed for GrantEntry {
 }
 
 /// A blacklist entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its identifier.
     pub id: BlacklistId,
@@ -66,7 +68,7 @@ pub struct Entry {
 }
 
 /// A key that signs or signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Its identifier.
     pub id: KeyId,

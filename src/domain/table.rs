@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 
 /// An entry that knows its own key. Keys are random bytes, so they are their own hash.
 pub(crate) trait Keyed {
@@ -13,7 +14,7 @@ pub(crate) trait Keyed {
 
 /// The place of an entry, counted from 1 so that having none takes no room; another entry may take
 /// it after a removal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slot(NonZeroU32);
 
 impl Slot {
@@ -24,6 +25,16 @@ impl Slot {
 
     fn index(self) -> usize {
         self.0.get() as usize - 1
+    }
+
+    /// The slot as a number; 0 for none.
+    pub(crate) fn number(slot: Option<Self>) -> u32 {
+        slot.map_or(0, |slot| slot.0.get())
+    }
+
+    /// The slot of that number.
+    pub(crate) fn of_number(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
     }
 }
 
@@ -41,6 +52,13 @@ pub(crate) struct Table<V> {
 fn hash(key: &[u8; 16]) -> u64 {
     let (head, _) = key.split_at(8);
     u64::from_le_bytes(head.try_into().expect("eight bytes"))
+}
+
+/// The hash of the entry at `slot`, when an index grows.
+fn hash_at<V: Keyed>(chunks: &[Vec<Option<V>>], slot: Slot) -> u64 {
+    let i = slot.index();
+    let entry = chunks.get(i / CHUNK).and_then(|chunk| chunk.get(i % CHUNK)?.as_ref());
+    entry.map_or(0, |entry| hash(entry.key()))
 }
 
 impl<V: Keyed> Table<V> {
@@ -97,18 +115,49 @@ impl<V: Keyed> Table<V> {
         }
         let key = *entry.key();
         let slot = self.place(entry);
-        let index = self.shard(&key);
+        self.list(&key, slot);
+        slot
+    }
+
+    /// Makes the entry at `slot` known by its key.
+    fn list(&mut self, key: &[u8; 16], slot: Slot) {
+        let index = self.shard(key);
         let chunks = &self.chunks;
-        let rehash = |slot: &Slot| {
-            let i = slot.index();
-            let entry = chunks.get(i / CHUNK).and_then(|c| c.get(i % CHUNK)?.as_ref());
-            entry.map_or(0, |v| hash(v.key()))
-        };
+        let rehash = |slot: &Slot| hash_at(chunks, *slot);
         if let Some(shard) = self.shards.get_mut(index) {
-            shard.insert_unique(hash(&key), slot, rehash);
+            shard.insert_unique(hash(key), slot, rehash);
         }
         self.len += 1;
-        slot
+    }
+
+    /// Makes room for `count` more entries at once.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        let chunks = &self.chunks;
+        let rehash = |slot: &Slot| hash_at(chunks, *slot);
+        let each = count.div_ceil(self.shards.len());
+        self.shards.iter_mut().for_each(|shard| shard.reserve(each, rehash));
+    }
+
+    /// Adds an entry, or a hole, at the next place: for who puts a table together again in the
+    /// order of [`Table::places`], with no key twice.
+    pub(crate) fn push(&mut self, entry: Option<V>) {
+        let key = entry.as_ref().map(|entry| *entry.key());
+        let slot = self.append(entry);
+        match key {
+            Some(key) => self.list(&key, slot),
+            None => self.free.push(slot),
+        }
+    }
+
+    /// All places in order, those without an entry too.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Option<&V>> {
+        self.chunks.iter().flatten().map(Option::as_ref)
+    }
+
+    /// All entries with their places.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &V)> {
+        let places = self.places().enumerate();
+        places.filter_map(|(index, entry)| Some((Slot::of(index), entry?)))
     }
 
     fn place(&mut self, entry: V) -> Slot {
@@ -119,6 +168,10 @@ impl<V: Keyed> Table<V> {
             }
             return slot;
         }
+        self.append(Some(entry))
+    }
+
+    fn append(&mut self, entry: Option<V>) -> Slot {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             // The first chunk grows as needed, so that a small table stays small.
             let first = self.chunks.is_empty();
@@ -126,7 +179,7 @@ impl<V: Keyed> Table<V> {
         }
         let full = self.chunks.len().saturating_sub(1) * CHUNK;
         let chunk = self.chunks.last_mut().expect("a chunk with room was just made sure of");
-        chunk.push(Some(entry));
+        chunk.push(entry);
         Slot::of(full + chunk.len() - 1)
     }
 

@@ -119,6 +119,13 @@ impl State {
         }
     }
 
+    /// Notes when each token expires: for a projection that was put together again.
+    pub(super) fn expect_expiries(&mut self) {
+        for (slot, token) in self.tokens.slots() {
+            self.expiring.entry(token.expires_at.seconds()).or_default().push(slot);
+        }
+    }
+
     /// The first token in the list of the grant at `slot`, and the one after each.
     pub(super) fn tokens_from(&self, first: Option<Slot>) -> impl Iterator<Item = &Token> {
         let at = move |slot: Option<Slot>| slot.and_then(|slot| self.tokens.at(slot));

@@ -45,6 +45,8 @@ pub struct Limits {
     pub submit_timeout_ms: u64,
     /// From which step of the wall clock on it is recorded, and warned of, in milliseconds.
     pub clock_step_warn_ms: u64,
+    /// After how many records the next snapshot is made; 0 makes and reads none.
+    pub snapshot_every_records: u64,
 }
 
 struct Pending {

@@ -17,8 +17,10 @@ use crate::domain::record::Actor;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::State;
 use crate::entropy::{Entropy, bytes};
+use crate::ledger::fold::{Folded, empty_tree, open_and_fold};
 use crate::ledger::handle::{Ledger, Limits};
-use crate::ledger::replay::{LogError, replay};
+use crate::ledger::replay::LogError;
+use crate::ledger::snapshot::Snapshotter;
 use crate::ledger::tree::Tree;
 use crate::ledger::vault::{Vault, VaultError};
 use crate::ledger::vault_files::VaultFiles;
@@ -26,8 +28,8 @@ use crate::ledger::writer::Writer;
 use crate::log::directory::{CleanMark, DataDirectory, DirectoryError, Marker};
 use crate::log::file::{FILE_MODE, FileError, read_if_there, write_durably};
 use crate::log::rescue::LogCopy;
-use crate::log::side_table::SideTable;
-use crate::log::sled::{SledDatabase, SledRows, SledStore};
+use crate::log::sled::{SledDatabase, SledStore};
+use crate::log::snapshots::Snapshots;
 use crate::log::store::{Store, StoreError};
 use crate::types::id::{ClientId, RequestId, Seq};
 use crate::types::secret::Secret;
@@ -193,12 +195,6 @@ fn keys_fault(path: &Path, source: KeyFileRefused) -> OpenError {
     OpenError::Keys { path: path.display().to_string(), source }
 }
 
-/// The tree over `store` before its first record was read, with its tiles in the same database.
-fn empty_tree(database: &Arc<SledDatabase>, store: &Arc<dyn Store>) -> Result<Tree, StoreError> {
-    let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
-    Ok(Tree::empty(Arc::clone(store), tiles))
-}
-
 /// A ledger that runs.
 pub struct Opened {
     /// The directory, locked as long as this lives.
@@ -211,6 +207,8 @@ pub struct Opened {
     pub vault: Arc<Vault>,
     /// The private keys.
     pub keys: KeyFile,
+    /// Makes snapshots of the projection, if any are wanted.
+    pub snapshotter: Option<Snapshotter>,
     /// Whether the last stop was clean.
     pub clean: bool,
 }
@@ -227,6 +225,8 @@ pub struct Replayed {
     pub tree: Arc<Tree>,
     /// Its fold.
     pub state: State,
+    /// The last record of the snapshot that the fold began with.
+    pub newest_snapshot: Option<Seq>,
     /// Whether the last stop was clean.
     pub clean: bool,
 }
@@ -242,6 +242,16 @@ pub fn open_log(
     progress: impl FnMut(Seq),
 ) -> Result<Replayed, OpenError> {
     let directory = Arc::new(DataDirectory::open(path)?);
+    open_in(directory, cache_bytes_max, recovery_copy_bytes_max, None, progress)
+}
+
+fn open_in(
+    directory: Arc<DataDirectory>,
+    cache_bytes_max: u64,
+    recovery_copy_bytes_max: u64,
+    snapshots: Option<&Snapshots>,
+    progress: impl FnMut(Seq),
+) -> Result<Replayed, OpenError> {
     let mark = directory.take_clean_mark()?;
     if mark.is_none() {
         // What recovery overwrites may be evidence.
@@ -258,8 +268,8 @@ pub fn open_log(
             }
         }
     }
-    let opened = open_and_fold(&directory, cache_bytes_max, mark.as_ref(), progress);
-    let Folded { database, store, tree, state } = match (opened, mark.as_ref()) {
+    let opened = open_and_fold(&directory, cache_bytes_max, mark.as_ref(), snapshots, progress);
+    let Folded { database, store, tree, state, newest_snapshot } = match (opened, mark.as_ref()) {
         (Ok(opened), _) => opened,
         (Err(error), None) => return Err(error),
         (Err(error), Some(mark)) => {
@@ -268,45 +278,8 @@ pub fn open_log(
             return Err(error);
         }
     };
-    Ok(Replayed { directory, database, store, tree, state, clean: mark.is_some() })
-}
-
-struct Folded {
-    database: Arc<SledDatabase>,
-    store: Arc<dyn Store>,
-    tree: Arc<Tree>,
-    state: State,
-}
-
-fn open_and_fold(
-    directory: &DataDirectory,
-    cache_bytes_max: u64,
-    mark: Option<&CleanMark>,
-    mut progress: impl FnMut(Seq),
-) -> Result<Folded, OpenError> {
-    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
-    let tree = empty_tree(&database, &store)?;
-    let state = replay(store.as_ref(), |next| {
-        progress(next.record.seq);
-        tree.regrow(next.leaf)
-    })?;
-    if 0 < tree.tiles_remade() {
-        let tiles = tree.tiles_remade();
-        tracing::info!(tiles, "tiles of the Merkle tree were made again from the log");
-    }
-    let head = state.head();
-    if let Some(mark) = mark {
-        let is_as_left = head.is_some_and(|head| head.seq == mark.seq && head.leaf == mark.leaf);
-        if !is_as_left {
-            return Err(OpenError::Tail { left: mark.seq, found: head.map(|head| head.seq) });
-        }
-    }
-    let (marked, found) = (&directory.marker().issuer, state.issuer());
-    if marked != found {
-        return Err(OpenError::Issuer { marked: marked.clone(), found: found.to_owned() });
-    }
-    Ok(Folded { database, store, tree: Arc::new(tree), state })
+    let clean = mark.is_some();
+    Ok(Replayed { directory, database, store, tree, state, newest_snapshot, clean })
 }
 
 /// Opens a ledger and starts its writer.
@@ -321,8 +294,12 @@ pub fn open(
     clock: Arc<dyn Clock>,
     progress: impl FnMut(Seq),
 ) -> Result<Opened, OpenError> {
-    let Replayed { directory, database, store, tree, state, clean } =
-        open_log(path, cache_bytes_max, recovery_copy_bytes_max, progress)?;
+    let directory = Arc::new(DataDirectory::open(path)?);
+    let every_records = limits.snapshot_every_records;
+    let snapshots = (0 < every_records).then(|| Snapshots::new(directory.snapshots_dir()));
+    let (copy, kept) = (recovery_copy_bytes_max, snapshots.as_ref());
+    let replayed = open_in(directory, cache_bytes_max, copy, kept, progress)?;
+    let Replayed { directory, database, store, tree, state, newest_snapshot, clean } = replayed;
     let (keys, vault) = match open_beside(&directory, &state) {
         Ok(opened) => opened,
         Err(error) => {
@@ -333,8 +310,14 @@ pub fn open(
             return Err(error);
         }
     };
+    let issuer = state.issuer().to_owned();
+    let kept = Arc::clone(&store);
     let ledger = Ledger::start(store, tree, state, clock, limits).map_err(OpenError::Thread)?;
-    Ok(Opened { directory, ledger, database, vault: Arc::new(vault), keys, clean })
+    let start =
+        |snapshots| Snapshotter::start(snapshots, issuer, kept, every_records, newest_snapshot);
+    let snapshotter = snapshots.map(start).transpose().map_err(OpenError::Thread)?;
+    let vault = Arc::new(vault);
+    Ok(Opened { directory, ledger, database, vault, keys, snapshotter, clean })
 }
 
 /// What stands beside the log: the keys and the vault.

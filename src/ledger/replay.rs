@@ -3,8 +3,9 @@
 
 use crate::domain::record::{About, Back, NotARecord, Record};
 use crate::domain::state::State;
+use crate::ledger::read_ahead::read_ahead;
 use crate::log::leaf::leaf_hash;
-use crate::log::store::{Store, StoreError, records_from};
+use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 use crate::types::time::Timestamp;
@@ -83,7 +84,12 @@ pub fn verify_next(state: &State, bytes: &[u8]) -> Result<Verified, LogError> {
 }
 
 fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
-    let record = Record::decode(bytes)?;
+    let record = check(state, Record::decode(bytes))?;
+    Ok(Verified { leaf: leaf_hash(bytes), record })
+}
+
+fn check(state: &State, decoded: Result<Record, NotARecord>) -> Result<Record, Broken> {
+    let record = decoded?;
     let head = state.head();
     if record.seq != state.next_seq() {
         return Err(Broken::OutOfOrder { says: record.seq });
@@ -98,7 +104,7 @@ fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
     if record.back != known {
         return Err(Broken::BackLinks { says: record.back, known });
     }
-    Ok(Verified { leaf: leaf_hash(bytes), record })
+    Ok(record)
 }
 
 /// The newest record of each trail that `about` names.
@@ -117,17 +123,28 @@ pub fn back(state: &State, about: &About) -> Back {
 /// caller must not serve it.
 pub fn replay(
     store: &dyn Store,
-    mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+    progress: impl FnMut(&Verified) -> Result<(), StoreError>,
 ) -> Result<State, LogError> {
     let mut state = State::default();
-    for block in records_from(store, Seq(0)) {
-        for (_, bytes) in block?.iter() {
-            let next = verify_next(&state, bytes)?;
-            state.apply(&next.record, next.leaf);
-            progress(&next)?;
-        }
-    }
+    replay_onto(&mut state, store, progress)?;
     Ok(state)
+}
+
+/// As [`replay`], from where `state` ends: that must be the fold of all records before.
+///
+/// # Errors
+/// As [`replay`]; `state` is of no use then.
+pub fn replay_onto(
+    state: &mut State,
+    store: &dyn Store,
+    mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+) -> Result<(), LogError> {
+    read_ahead(store, state.next_seq(), |decoded, leaf| {
+        let seq = state.next_seq();
+        let record = check(state, decoded).map_err(|what| LogError::Broken { seq, what })?;
+        state.apply(&record, leaf);
+        Ok(progress(&Verified { record, leaf })?)
+    })
 }
 
 /// The exact bytes of one record.

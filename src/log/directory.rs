@@ -217,6 +217,11 @@ impl DataDirectory {
         self.path.join("keys.json")
     }
 
+    /// Where the snapshots of the projection are.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
     /// Where the current vault is; after `create`, where the first one is to be made.
     pub fn vault_dir(&self) -> PathBuf {
         self.vaults.current()

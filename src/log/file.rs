@@ -41,7 +41,19 @@ impl FileError {
 /// When the file system refuses a step. The old file, if any, is still whole, unless only the last
 /// step failed (fsync of the directory): then it is the old one or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    write_complete(path, bytes, mode)?;
+    fill_durably(path, mode, |file| file.write_all(bytes))
+}
+
+/// As [`write_durably`], for a file that `fill` writes piece by piece.
+///
+/// # Errors
+/// As [`write_durably`].
+pub(super) fn fill_durably(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
+    fill_complete(path, mode, fill)?;
     sync_directory(parent(path))
 }
 
@@ -51,6 +63,14 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErr
 /// # Errors
 /// When the file system refuses a step: nothing new stands under the name.
 pub fn write_complete(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    fill_complete(path, mode, |file| file.write_all(bytes))
+}
+
+fn fill_complete(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
     let partial = beside(path, ".tmp");
     // A leftover of an interrupted write may have other permissions, or be a link elsewhere.
     remove_if_there(&partial)?;
@@ -61,16 +81,10 @@ pub fn write_complete(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileEr
         .open(&partial)
         .map_err(FileError::on("create", &partial))?;
     // The umask narrows the mode given at creation.
-    let written = file
-        .set_permissions(Permissions::from_mode(mode))
-        .and_then(|()| file.write_all(bytes))
-        .map_err(FileError::on("write", &partial))
-        .and_then(|()| file.sync_all().map_err(FileError::on("fsync", &partial)));
-    if written.is_err() {
-        // A full disk has better uses for its last blocks than half a file.
-        let _ = remove_if_there(&partial);
-    }
-    written?;
+    file.set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| fill(&mut file))
+        .map_err(FileError::on("write", &partial))?;
+    file.sync_all().map_err(FileError::on("fsync", &partial))?;
     std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))
 }
 

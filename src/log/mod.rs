@@ -10,6 +10,7 @@ pub mod sled;
 pub mod file;
 pub mod directory;
 mod vaults;
+pub mod snapshots;
 pub mod rescue;
 pub mod tree;
 pub mod proof;

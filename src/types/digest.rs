@@ -87,6 +87,11 @@ impl Digest {
 pub struct ShortDigest([u8; 16]);
 
 impl ShortDigest {
+    /// The digest of these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -23,6 +23,7 @@ mod log_lines;
 mod merkle;
 mod readme;
 mod rows;
+mod snapshots;
 mod store_contract;
 mod http_token;
 mod http_client_auth;

@@ -14,6 +14,7 @@ use token_ledger::types::time::Timestamp;
 use crate::support::model::{CLIENTS, Hit, Model, Names, Step};
 use crate::support::names::{client_id, digest};
 use crate::support::policies::POLICIES;
+use crate::support::snapshots::{through_snapshot, whole};
 use crate::support::world::World;
 
 const CASES: u32 = 64;
@@ -179,6 +180,10 @@ fn check_past(world: &World, names: &Names, moments: &[Moment]) {
             state.apply(&next.record, next.leaf);
         }
         assert_eq!(names.valid(&state, *at), *valid, "as of {at}, record {end}");
+        // From here on as a start from a snapshot would.
+        let restored = through_snapshot(&state);
+        assert_eq!(whole(&restored), whole(&state), "snapshot at {end}");
+        state = restored;
     }
 }
 

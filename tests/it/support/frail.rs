@@ -110,6 +110,7 @@ impl Frail {
             coalesce_keys_max: 64,
             clock_step_warn_ms: 5000,
             submit_timeout_ms: 20_000,
+            snapshot_every_records: 0,
         };
         let ledger = Ledger::start(store, tree, state, clock, limits).unwrap();
         let edge = edge(ledger.clone(), keys);

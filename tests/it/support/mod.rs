@@ -16,3 +16,4 @@ pub(crate) mod wire;
 pub(crate) mod frail;
 pub(crate) mod process;
 pub(crate) mod notary;
+pub(crate) mod snapshots;

@@ -1,0 +1,95 @@
+//! From the files of a log to its fold: projection and tree as they were when the last record was
+//! written. Reads, and makes again what can be made from the log; never repairs the log.
+
+use std::sync::Arc;
+
+use crate::domain::state::State;
+use crate::ledger::open::OpenError;
+use crate::ledger::replay::replay_onto;
+use crate::ledger::snapshot::{Fold, restore};
+use crate::ledger::tree::Tree;
+use crate::log::directory::{CleanMark, DataDirectory};
+use crate::log::side_table::SideTable;
+use crate::log::sled::{SledDatabase, SledRows, SledStore};
+use crate::log::snapshots::Snapshots;
+use crate::log::store::{Store, StoreError};
+use crate::types::id::Seq;
+
+/// The tree over `store` before its first record was read, with its tiles in the same database.
+pub(super) fn empty_tree(
+    database: &Arc<SledDatabase>,
+    store: &Arc<dyn Store>,
+) -> Result<Tree, StoreError> {
+    let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
+    Ok(Tree::empty(Arc::clone(store), tiles))
+}
+
+/// An open log and its fold.
+pub(super) struct Folded {
+    pub(super) database: Arc<SledDatabase>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) tree: Arc<Tree>,
+    pub(super) state: State,
+    /// The last record of the snapshot that the fold began with.
+    pub(super) newest_snapshot: Option<Seq>,
+}
+
+/// Opens the log in `directory` and folds it, from a snapshot on where there is one to go by.
+///
+/// # Errors
+/// [`OpenError`]: nothing was changed but by the storage engine.
+pub(super) fn open_and_fold(
+    directory: &DataDirectory,
+    cache_bytes_max: u64,
+    mark: Option<&CleanMark>,
+    snapshots: Option<&Snapshots>,
+    mut progress: impl FnMut(Seq),
+) -> Result<Folded, OpenError> {
+    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
+    let (marked, empty) = (&directory.marker().issuer, Fold::default);
+    let fold = snapshots.map_or_else(empty, |kept| restore(kept, marked, store.as_ref()));
+    let (tree, mut state) = resume(&database, &store, fold)?;
+    let newest_snapshot = state.head().map(|head| head.seq);
+    replay_onto(&mut state, store.as_ref(), |next| {
+        progress(next.record.seq);
+        tree.regrow(next.leaf)
+    })?;
+    if 0 < tree.tiles_remade() {
+        let tiles = tree.tiles_remade();
+        tracing::info!(tiles, "tiles of the Merkle tree were made again from the log");
+    }
+    let head = state.head();
+    if let Some(mark) = mark {
+        let is_as_left = head.is_some_and(|head| head.seq == mark.seq && head.leaf == mark.leaf);
+        if !is_as_left {
+            return Err(OpenError::Tail { left: mark.seq, found: head.map(|head| head.seq) });
+        }
+    }
+    let found = state.issuer();
+    if marked != found {
+        return Err(OpenError::Issuer { marked: marked.clone(), found: found.to_owned() });
+    }
+    Ok(Folded { database, store, tree: Arc::new(tree), state, newest_snapshot })
+}
+
+/// The tree and the projection to go on with; from the start, where the tiles beside the log do not
+/// lead to the frontier of the snapshot.
+fn resume(
+    database: &Arc<SledDatabase>,
+    store: &Arc<dyn Store>,
+    fold: Fold,
+) -> Result<(Tree, State), StoreError> {
+    let Fold { state, frontier } = fold;
+    if state.head().is_some() {
+        let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
+        match Tree::resume(Arc::clone(store), tiles, frontier) {
+            Ok(Some(tree)) => return Ok((tree, state)),
+            Ok(None) => tracing::warn!("the tree does not go on from the snapshot: read anew"),
+            Err(error) => {
+                tracing::warn!(%error, "the tree cannot go on from the snapshot: read anew")
+            }
+        }
+    }
+    Ok((empty_tree(database, store)?, State::default()))
+}
