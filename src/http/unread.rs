@@ -51,6 +51,9 @@ impl<B: MessageBody> MessageBody for Holding<B> {
 
 /// Keeps a chunked body until the answer is sent: the library closes a connection whose body is
 /// unread but held, and reads on where it was let go. One with a length it closes anyway.
+///
+/// # Errors
+/// Those of the service, which the library turns into answers.
 pub fn close_after<S, B>(
     mut request: ServiceRequest,
     service: &S,

@@ -11,7 +11,7 @@ use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::grant::Grant;
 use token_ledger::domain::record::{Actor, Origin, Record};
 use token_ledger::domain::state::State;
-use token_ledger::ledger::replay::{LogError, replay};
+use token_ledger::ledger::replay::{LogError, replay, replay_onto};
 use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::writer::{Answer, Writer};
 use token_ledger::log::leaf::leaf_hash;
@@ -69,8 +69,13 @@ impl World {
 
     /// What a restart makes of `store`. `asked` keeps the request ids apart.
     pub(crate) fn over(store: MemoryStore, now: Timestamp, asked: u64) -> Self {
+        Self::onto(State::default(), store, now, asked)
+    }
+
+    /// The same, going on from the fold of its first records.
+    fn onto(mut folded: State, store: MemoryStore, now: Timestamp, asked: u64) -> Self {
         let store = Arc::new(store);
-        let folded = replay(store.as_ref(), |_| Ok(())).expect("an untouched log replays");
+        replay_onto(&mut folded, store.as_ref(), |_| Ok(())).expect("an untouched log replays");
         let state = Arc::new(RwLock::new(folded));
         let clock = Arc::new(ManualClock::at(now));
         let tiles = Arc::new(MemoryTable::default());
@@ -90,6 +95,11 @@ impl World {
     /// A restart after whatever happened.
     pub(crate) fn reopened(&self) -> Self {
         Self::over(self.store.reopen(), self.clock.now(), self.asked)
+    }
+
+    /// A restart that begins with a snapshot.
+    pub(crate) fn reopened_onto(&self, snapshot: State) -> Self {
+        Self::onto(snapshot, self.store.reopen(), self.clock.now(), self.asked)
     }
 
     /// Sets the clock to a second of the story, which may lie before its start.

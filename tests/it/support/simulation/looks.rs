@@ -19,14 +19,17 @@ pub(super) enum Dead {
 
 impl Simulation {
     pub(super) fn remember_dead(&mut self, wish: Wish) {
-        let dead = match wish {
-            Wish::RevokeRefresh { grant, .. }
-            | Wish::RevokeGrant { grant }
-            | Wish::BanGrant { grant } => Dead::Grant(grant_id(self.model.grant(grant).0)),
-            Wish::Step(Step::RevokeAccess { token, .. } | Step::Ban(Hit::Token(token))) => {
-                Dead::Token(digest(self.model.token(token)).short())
-            }
-            _ => return,
+        let dead = if let Wish::RevokeRefresh { grant, .. }
+        | Wish::RevokeGrant { grant }
+        | Wish::BanGrant { grant } = wish
+        {
+            Dead::Grant(grant_id(self.model.grant(grant).0))
+        } else if let Wish::Step(Step::RevokeAccess { token, .. } | Step::Ban(Hit::Token(token))) =
+            wish
+        {
+            Dead::Token(digest(self.model.token(token)).short())
+        } else {
+            return;
         };
         self.dead.push(dead);
     }
@@ -68,7 +71,7 @@ impl Simulation {
 
     pub(super) fn look_at_everything(&mut self) {
         self.machine.check();
-        if self.turn % 16 == 0 {
+        if self.turn.is_multiple_of(16) {
             self.machine.check_root();
         }
         let now = self.machine.world.now();

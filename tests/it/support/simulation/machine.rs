@@ -4,6 +4,7 @@
 use token_ledger::domain::command::Command;
 use token_ledger::domain::event::Event;
 use token_ledger::domain::record::Record;
+use token_ledger::domain::snapshot::Restoring;
 use token_ledger::domain::state::State;
 use token_ledger::ledger::replay::{LogError, verify_next};
 use token_ledger::ledger::writer::Answer;
@@ -24,6 +25,7 @@ pub(crate) struct Machine {
     /// The leaf hash of every durable record.
     leaves: Vec<LeafHash>,
     newest: Option<Record>,
+    snapshot: Option<Vec<(u8, Vec<u8>)>>,
     retries: u64,
     reuses: u64,
     /// Refusals by their records since the last start.
@@ -38,6 +40,7 @@ impl Machine {
             auditor: Auditor::default(),
             leaves: Vec::new(),
             newest: None,
+            snapshot: None,
             retries: 0,
             reuses: 0,
             counted: 0,
@@ -69,10 +72,24 @@ impl Machine {
         assert!(self.world.try_together(Vec::new()).is_err(), "a disk is not tried again");
     }
 
-    /// Loses all but the store, and folds it anew. Answers how many records nobody had heard of.
+    /// Keeps a snapshot of what is durable now.
+    pub(crate) fn keep_snapshot(&mut self) {
+        self.snapshot = Some(self.durable.sections().collect());
+    }
+
+    /// Loses all but the store and the snapshot, and folds them anew. Answers how many records nobody had heard of.
     pub(crate) fn restart(&mut self) -> u64 {
         let known = self.durable.next_seq();
-        self.world = self.world.reopened();
+        self.world = match self.snapshot.take() {
+            Some(sections) => {
+                let mut restoring = Restoring::default();
+                for (kind, bytes) in &sections {
+                    restoring.take(*kind, bytes).expect("a snapshot is read again");
+                }
+                self.world.reopened_onto(restoring.finish().expect("it is whole"))
+            }
+            None => self.world.reopened(),
+        };
         assert!(known <= self.world.end(), "an acknowledged record is missing");
         let unheard = self.world.end().0 - known.0;
         self.catch_up();
@@ -107,12 +124,13 @@ impl Machine {
             assert!(before.at <= record.at, "time goes back");
             assert!(before.request != record.request || before.at == record.at, "one instant");
         }
-        self.counted += match &record.event {
-            Event::RefreshRefused(data) => data.count,
-            Event::CodeRefused(data) => data.count,
-            Event::ClientAuthenticationFailed(data) => data.count,
-            _ => 0,
-        };
+        if let Event::RefreshRefused(data) = &record.event {
+            self.counted += data.count;
+        } else if let Event::CodeRefused(data) = &record.event {
+            self.counted += data.count;
+        } else if let Event::ClientAuthenticationFailed(data) = &record.event {
+            self.counted += data.count;
+        }
         self.retries += u64::from(matches!(record.event, Event::RefreshTokenRetried(_)));
         self.reuses += u64::from(matches!(record.event, Event::RefreshTokenReused(_)));
         self.auditor.read(&record);

@@ -1,6 +1,6 @@
 //! A whole service in one thread and out of one seed: the real writer, domain and log over a store
 //! that fails (its records lost or kept), clients that lose answers and ask again, a thief, an
-//! operator, a clock that steps, crashes at any point. After each turn everything is looked at.
+//! operator, a clock that steps, crashes at any point, starts from snapshots. After each turn everything is looked at.
 //! The same seed takes the same course, to the byte.
 
 pub(crate) mod campaign;
@@ -149,6 +149,9 @@ impl Simulation {
             1 => {} // The writer gets no time.
             _ => self.commit_some(),
         }
+        if self.dice.chance(self.odds.keeps_snapshot) {
+            self.machine.keep_snapshot();
+        }
         if self.dice.chance(self.odds.crashes) {
             self.note(|| "crash".to_owned());
             self.tally.crashes += 1;
@@ -157,7 +160,7 @@ impl Simulation {
             self.stop_cleanly();
         }
         self.look();
-        if self.turn % 8 == 0 {
+        if self.turn.is_multiple_of(8) {
             self.look_at_everything();
         }
     }

@@ -19,6 +19,7 @@ pub(super) struct Odds {
     pub(super) fails_append: u32,
     pub(super) crashes: u32,
     pub(super) stops: u32,
+    pub(super) keeps_snapshot: u32,
     pub(super) steps_clock: u32,
 }
 
@@ -36,6 +37,7 @@ impl Odds {
             fails_append: dice.of_these(&[0, 15, 60]),
             crashes: dice.of_these(&[0, 10, 40]),
             stops: dice.of_these(&[0, 15]),
+            keeps_snapshot: dice.of_these(&[0, 50]),
             steps_clock: dice.of_these(&[0, 0, 20]),
         }
     }
