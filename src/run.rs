@@ -34,7 +34,7 @@ use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::limits::{
-    assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
+    assertion_limits, client_key_limits, copy_places, edge_limits, server_limits, throttle_limits,
 };
 use crate::run::transport::{certificates, proxies, tls_of};
 use crate::types::id::{RequestId, Seq};
@@ -209,6 +209,7 @@ async fn serve(
         client_keys,
         assertion_limits: assertion_limits(config),
         keys_file: Some(directory.keys_file()),
+        copies: copy_places(config),
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
         throttle,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::cli::copies::{DoctorArgs, RestoreArgs};
 use crate::cli::witness::WitnessCommand;
 
 /// A command on this machine, with its arguments.
@@ -26,6 +27,10 @@ pub enum Local {
     Vkey(DataArgs),
     /// Runs a witness.
     Witness(WitnessCommand),
+    /// Makes a ledger from copies.
+    Restore(RestoreArgs),
+    /// Says what state a directory is in.
+    Doctor(DoctorArgs),
 }
 
 /// What `init` takes.

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::backup::follow::FollowError;
+use crate::backup::restore::RestoreError;
 use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
+use crate::cli::copies;
 use crate::cli::error::Exit;
 use crate::cli::evidence::{export, verify};
 use crate::cli::open_files;
@@ -23,11 +26,13 @@ use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
 use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::OsEntropy;
+use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::open::{Beginning, OpenError, create, read_keys};
 use crate::ledger::replay::LogError;
 use crate::ledger::verify::ExportFault;
 use crate::log::directory::{DataDirectory, DirectoryError};
+use crate::log::file::FileError;
 use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, start};
 use crate::telemetry;
@@ -90,6 +95,21 @@ pub enum LocalError {
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
+    /// A copy does not follow its log.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The server cannot be asked.
+    #[error(transparent)]
+    NotAskable(#[from] NotAskable),
+    /// Nothing was restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// `doctor` found something that must be mended.
+    #[error("the directory cannot be used as it is")]
+    Unusable,
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] FileError),
     /// The witness does not work.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -104,6 +124,9 @@ impl LocalError {
             Self::Unverified(_) | Self::UnverifiedExport(_) => {
                 Some("everything before the named record is whole".into())
             }
+            Self::Unusable => {
+                Some("what to do stands above, below each line that says BROKEN".into())
+            }
             Self::File { .. } => Some("check the path and who may read it".into()),
             Self::Demo(_) => Some("run it again with --data DIR to keep the ledger".into()),
             Self::Open(_)
@@ -114,6 +137,10 @@ impl LocalError {
             | Self::Signals(_)
             | Self::Origin(_)
             | Self::KeyName(_)
+            | Self::Follow(_)
+            | Self::NotAskable(_)
+            | Self::Restore(_)
+            | Self::Disk(_)
             | Self::Witness(_) => None,
         }
     }
@@ -122,6 +149,8 @@ impl LocalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Issuer(_) | Self::Config(_) => Exit::Usage,
+            Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
+            Self::Restore(error) if error.is_contradiction() => Exit::Unverified,
             Self::Unverified(_)
             | Self::UnverifiedExport(_)
             | Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
@@ -137,6 +166,11 @@ impl LocalError {
             | Self::Signals(_)
             | Self::Origin(_)
             | Self::KeyName(_)
+            | Self::Follow(_)
+            | Self::NotAskable(_)
+            | Self::Restore(_)
+            | Self::Unusable
+            | Self::Disk(_)
             | Self::Witness(_) => Exit::Failed,
         }
     }
@@ -156,6 +190,8 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Config => say(&reference()),
         Local::Vkey(args) => vkey(&args),
         Local::Witness(command) => witness::run(&command),
+        Local::Restore(args) => copies::run_restore(&args),
+        Local::Doctor(args) => copies::doctor(&args),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod output;
 pub mod arguments;
 mod signals;
 mod open_files;
+pub mod copies;
 pub mod witness;
 pub mod local;
 pub mod evidence;
@@ -152,6 +153,51 @@ Examples:
 Exit code 3 says that the evidence was read and does not verify. Next, in that case: keep the files
 as they are, and compare with another copy from the record that is named.")]
     Verify(VerifyArgs),
+    /// Copy a serving ledger: the log, and apart from it the vault and the keys
+    #[command(after_help = "\
+Example:
+  token-ledger backup --to /backup/ledger --vkey ledger.vkey
+
+The log goes into DIR/log as tiles: immutable files, of which only new ones are written, and the
+checkpoint last. The server puts the vault and the keys where backup_vault_dir and backup_keys_dir
+say, each in the place of the copy before: keep no old copies of the vault, or the erased stay in
+them. The client needs the scopes ledger:audit and ledger:admin.
+
+Next: token-ledger doctor --data /backup/ledger/log, and try token-ledger restore now and then")]
+    Backup(copies::BackupArgs),
+    /// Follow a live log into a directory, for ever
+    #[command(after_help = "\
+Examples:
+  token-ledger mirror --to /mirror --vkey ledger.vkey
+  token-ledger mirror --to /mirror --vkey ledger.vkey --url https://auth.example/log
+
+It prints a line of JSON whenever it has caught up with a newer checkpoint, and warns how many
+seconds it is behind while it cannot. It may be killed at any moment and started again. It ends with
+exit code 3 when the log contradicts what was copied before: keep both, and compare.
+
+Next: token-ledger verify --tiles /mirror")]
+    Mirror(copies::MirrorArgs),
+    /// Make a data directory from a backup, a mirror or an export
+    #[command(after_help = "\
+Example:
+  token-ledger restore --from /backup/ledger/log --keys /keys/keys.json \\
+    --vault /vault/vault.copy --data ./ledger
+
+Every record is checked before the directory appears under its name. The ledger made is as old as
+its copy. It does not start behind the fence: where more was signed than the copy holds, serve
+refuses and says what to do.
+
+Exit code 3 says that the copies contradict themselves.
+Next: token-ledger serve --data ./ledger")]
+    Restore(copies::RestoreArgs),
+    /// Say what state a directory is in, and what to do; changes nothing
+    #[command(after_help = "\
+Example:
+  token-ledger doctor --data ./ledger
+
+Exit code 0 says that it can be used as it is, 1 that something must be mended first.
+Next: do what the lines with an arrow say, then token-ledger verify --data ./ledger")]
+    Doctor(copies::DoctorArgs),
     /// Watch other ledgers: cosign their checkpoints while they only grow
     #[command(subcommand)]
     Witness(WitnessCommand),
@@ -169,6 +215,10 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Export(args) => Local::Export(args),
         Command::Verify(args) => Local::Verify(args),
         Command::Witness(command) => Local::Witness(command),
+        Command::Restore(args) => Local::Restore(args),
+        Command::Doctor(args) => Local::Doctor(args),
+        Command::Backup(args) => return copies::backup(&args, console),
+        Command::Mirror(args) => return copies::mirror(&args, console),
         Command::Config => Local::Config,
         Command::Keys(KeysCommand::Vkey(args)) => Local::Vkey(args),
         remote @ (Command::Login(_)
@@ -212,6 +262,10 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         | Command::Verify(_)
         | Command::Config
         | Command::Witness(_)
+        | Command::Backup(_)
+        | Command::Mirror(_)
+        | Command::Restore(_)
+        | Command::Doctor(_)
         | Command::Keys(KeysCommand::Vkey(_)) => Ok(()), // `run` keeps these to itself
     }
 }

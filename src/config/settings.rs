@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::ConfigFault;
 use super::value::{AssertionAudience, FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader};
+use super::witnesses::WitnessList;
 use crate::types::network::TrustedProxies;
 
 /// One setting, for the reference.
@@ -123,6 +124,14 @@ settings! {
              other addresses than loopback, and these peers are believed about who the caller is.";
         proxy_header: ProxyHeader = "x-forwarded-for", "x-forwarded-for, forwarded",
             "The header in which these proxies append the address of the hop before them.";
+        witnesses: WitnessList = "", "VERIFIER_KEY URL, separated by commas, 16 at most",
+            "The witnesses that are asked to cosign each checkpoint; one that is down delays nothing.";
+        backup_vault_dir: FilePath = "", "PATH",
+            "Where a backup puts the copy of the vault, each in the place of the one before: on a \
+             medium of its own, never in a copy that is kept, so that the erased are gone from it.";
+        backup_keys_dir: FilePath = "", "PATH",
+            "Where a backup puts the copy of the private keys: apart from the vault's, and as well \
+             guarded as the keys themselves.";
         log_format: LogFormat = "text", "text, json",
             "How log lines on standard error look.";
         log_level: LogLevel = "info", "error, warn, info, debug, trace",
@@ -201,6 +210,10 @@ settings! {
         key_rotation_s: u32 = 7776000, 0..=315360000,
             "How old a signing key is when the next one is made, at least 86400; 0 leaves it to \
              `keys rotate`.";
+        witness_timeout_ms: u64 = 10000, 100..=60000,
+            "How long a witness may take to answer.";
+        witness_pause_ms_max: u64 = 60000, 10..=3600000,
+            "The longest pause before a witness that failed is asked again.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
             "From which step of the system's clock on, forward or back, it is recorded and warned of.";
     }

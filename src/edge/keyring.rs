@@ -46,6 +46,11 @@ impl Keyring {
         self.file.read().signing_keys().to_vec()
     }
 
+    /// The bytes of the key file as it is now.
+    pub fn encoded(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        self.file.read().encode()
+    }
+
     /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used.
     /// Blocks; call it off the async threads.
     ///

@@ -15,6 +15,7 @@ pub mod register;
 pub mod authorize;
 pub mod operate;
 pub mod rotate;
+pub mod back_up;
 pub mod inquire;
 pub mod list;
 
@@ -25,6 +26,7 @@ use crate::crypto::seal::{origin_tag, seal};
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::{Actor, Origin};
 use crate::edge::assertion::AssertionLimits;
+use crate::edge::back_up::CopyPlaces;
 use crate::edge::client_keys::ClientKeys;
 use crate::edge::fault::Fault;
 use crate::edge::keyring::Keyring;
@@ -107,6 +109,8 @@ pub struct Edge {
     pub assertion_limits: AssertionLimits,
     /// Where the private keys are kept; none in memory.
     pub keys_file: Option<std::path::PathBuf>,
+    /// Where copies of the vault and the keys go.
+    pub copies: CopyPlaces,
     /// Held by one change of a client's metadata or of the keys at a time: each rests on what it
     /// read before.
     pub changing: tokio::sync::Mutex<()>,

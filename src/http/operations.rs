@@ -32,6 +32,7 @@ pub fn configure(config: &mut ServiceConfig) {
     routes(config, "/admin/blacklist", "GET, POST", both);
     route(config, "/admin/blacklist/{id}", "DELETE", delete().to(lift));
     route(config, "/admin/subjects/erase", "POST", post().to(erase));
+    route(config, "/admin/backup", "POST", post().to(back_up));
     route(config, "/admin/keys", "GET", get().to(keys));
     route(config, "/admin/keys/rotate", "POST", post().to(rotate_key));
 }
@@ -262,6 +263,17 @@ async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
         let (keys, as_of) = app.edge.shown_keys()?;
         let keys: Vec<Value> = keys.into_iter().map(key_json).collect();
         Ok(json_answer(StatusCode::OK, &json!({ "keys": keys, "as_of": as_of })))
+    })
+    .await
+}
+
+async fn back_up(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let done = app.edge.back_up(actor, &caller(&request)).await?;
+        let vault = done.vault.map(|(file, people)| json!({ "file": file, "subjects": people }));
+        let keys = done.keys.map(|file| json!({ "file": file }));
+        Ok(json_answer(StatusCode::OK, &json!({ "vault": vault, "keys": keys })))
     })
     .await
 }

@@ -9,7 +9,7 @@ pub mod memory;
 pub mod sled;
 pub mod file;
 pub mod directory;
-mod vaults;
+pub mod vaults;
 pub mod snapshots;
 pub mod rescue;
 pub mod tree;

@@ -17,11 +17,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("witness", &["types", "clock", "crypto", "log"]),
     ("audit", &["types", "crypto", "domain", "log", "ledger"]),
     ("evidence", &["types", "crypto", "domain", "log", "ledger", "audit"]),
+    ("backup", &["types", "entropy", "crypto", "domain", "log", "ledger", "evidence"]),
     ("oauth", &["types", "crypto", "domain"]),
-    ("edge", &["types", "clock", "entropy", "crypto", "domain", "log", "ledger", "audit", "oauth"]),
+    (
+        "edge",
+        &[
+            "types", "clock", "entropy", "crypto", "domain", "log", "ledger", "audit", "backup",
+            "oauth",
+        ],
+    ),
     ("http", &["types", "crypto", "domain", "log", "ledger", "audit", "oauth", "edge"]),
     ("guard", &["types", "clock"]),
-    ("config", &["types"]),
+    ("config", &["types", "crypto"]),
     ("telemetry", &["config"]),
     (
         "run",

@@ -49,3 +49,6 @@ mod overload;
 mod http_privacy;
 mod vectors;
 mod witness;
+mod submission;
+mod copies;
+mod mirror;

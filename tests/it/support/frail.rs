@@ -213,6 +213,7 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         },
         throttle: Throttle::new(throttle, Arc::new(SystemClock)),
         keys_file: None,
+        copies: token_ledger::edge::back_up::CopyPlaces::default(),
         changing: tokio::sync::Mutex::default(),
         scans: tokio::sync::Semaphore::new(1),
         limits: EdgeLimits {
