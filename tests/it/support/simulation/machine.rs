@@ -12,6 +12,7 @@ use token_ledger::log::memory::Fault;
 use token_ledger::log::store::records_from;
 use token_ledger::types::digest::LeafHash;
 use token_ledger::types::id::Seq;
+use token_ledger::types::time::Timestamp;
 
 use crate::merkle::mth;
 use crate::support::auditor::Auditor;
@@ -30,6 +31,8 @@ pub(crate) struct Machine {
     reuses: u64,
     /// Refusals by their records since the last start.
     pub(crate) counted: u64,
+    /// How far the wall clock was set since the last start, by the records.
+    pub(crate) stepped_micros: i64,
 }
 
 impl Machine {
@@ -44,6 +47,7 @@ impl Machine {
             retries: 0,
             reuses: 0,
             counted: 0,
+            stepped_micros: 0,
         };
         new.catch_up();
         new
@@ -130,6 +134,10 @@ impl Machine {
             self.counted += data.count;
         } else if let Event::ClientAuthenticationFailed(data) = &record.event {
             self.counted += data.count;
+        }
+        if let Event::ClockStepped(data) = &record.event {
+            let micros = |at: Timestamp| i64::try_from(at.micros()).unwrap();
+            self.stepped_micros += micros(data.to) - micros(data.from);
         }
         self.retries += u64::from(matches!(record.event, Event::RefreshTokenRetried(_)));
         self.reuses += u64::from(matches!(record.event, Event::RefreshTokenReused(_)));

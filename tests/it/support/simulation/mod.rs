@@ -65,6 +65,8 @@ struct Simulation {
     stepped_s: i64,
     /// Refusals since the last start.
     refusals: u64,
+    /// How far the clock was set since the last start, in seconds.
+    set_s: i64,
     turn: u64,
     tally: Tally,
     notes: Option<Notes>,
@@ -109,6 +111,7 @@ impl Simulation {
             fault: None,
             stepped_s: 0,
             refusals: 0,
+            set_s: 0,
             turn: 0,
             tally: Tally::default(),
             notes,
@@ -184,6 +187,7 @@ impl Simulation {
             };
             clock.step_s(step_s);
             self.stepped_s += step_s;
+            self.set_s += step_s;
             self.tally.clock_steps += 1;
             self.note(|| format!("the clock steps by {step_s} s"));
         }
@@ -334,6 +338,8 @@ impl Simulation {
         let unheard = self.machine.restart();
         self.look_at_everything();
         self.commit(vec![Ticket { session: None, wish: Wish::Open { clean } }]);
+        // A clock behind the newest record was set back before anyone looked.
+        (self.machine.stepped_micros, self.set_s) = (0, 0);
         unheard
     }
 
@@ -349,6 +355,8 @@ impl Simulation {
             return; // It did not get that far.
         }
         assert_eq!(self.machine.counted, self.refusals, "every refusal is in a record");
+        let set_micros = self.set_s * 1_000_000;
+        assert_eq!(self.machine.stepped_micros, set_micros, "every step of the clock is too");
         let end = self.machine.records();
         self.machine.flush_counts(true).unwrap();
         assert_eq!(self.machine.records(), end, "nothing comes after the record of the stop");
