@@ -12,10 +12,11 @@ use crate::backup::restore::RestoreError;
 use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
 use crate::cli::copies;
 use crate::cli::error::Exit;
-use crate::cli::evidence::{export, verify};
+use crate::cli::export::export;
 use crate::cli::open_files;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
+use crate::cli::verify::VerifyError;
 use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
@@ -30,7 +31,6 @@ use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::open::{Beginning, OpenError, create, read_keys};
 use crate::ledger::replay::LogError;
-use crate::ledger::verify::ExportFault;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::file::FileError;
 use crate::oauth::issuer::{Issuer, NotAnIssuer};
@@ -60,12 +60,9 @@ pub enum LocalError {
     /// The service does not run.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The log is not whole.
-    #[error("{0}")]
-    Unverified(#[source] LogError),
-    /// The export is not whole.
-    #[error("{0}")]
-    UnverifiedExport(#[source] ExportFault),
+    /// The evidence does not verify, or cannot be judged.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The log cannot be read to its end.
     #[error(transparent)]
     Log(LogError),
@@ -121,9 +118,7 @@ impl LocalError {
         match self {
             Self::Issuer(_) => Some("an issuer looks like https://auth.example.com".into()),
             Self::Config(_) => Some("token-ledger config lists every setting".into()),
-            Self::Unverified(_) | Self::UnverifiedExport(_) => {
-                Some("everything before the named record is whole".into())
-            }
+            Self::Verify(error) => error.hint(),
             Self::Unusable => {
                 Some("what to do stands above, below each line that says BROKEN".into())
             }
@@ -149,11 +144,10 @@ impl LocalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Issuer(_) | Self::Config(_) => Exit::Usage,
+            Self::Verify(error) => error.exit(),
             Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
             Self::Restore(error) if error.is_contradiction() => Exit::Unverified,
-            Self::Unverified(_)
-            | Self::UnverifiedExport(_)
-            | Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
+            Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
                 Exit::Unverified
             }
             Self::Open(_)
@@ -186,7 +180,6 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Serve(args) => serve(&args),
         Local::Demo(args) => run_demo(args),
         Local::Export(args) => export(&args),
-        Local::Verify(args) => verify(&args),
         Local::Config => say(&reference()),
         Local::Vkey(args) => vkey(&args),
         Local::Witness(command) => witness::run(&command),

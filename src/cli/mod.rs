@@ -10,7 +10,8 @@ mod open_files;
 pub mod copies;
 pub mod witness;
 pub mod local;
-pub mod evidence;
+pub mod export;
+pub mod verify;
 pub mod profile;
 pub mod remote_error;
 pub mod remote;
@@ -31,7 +32,11 @@ use arguments::{DemoArgs, ExportArgs, InitArgs, Local, ServeArgs, VerifyArgs};
 use console::Console;
 use error::CliError;
 use keys::KeysCommand;
+use profile::Profile;
+use remote::Remote;
 use session::Session;
+
+use crate::types::secret::Secret;
 use witness::WitnessCommand;
 
 /// The command line, parsed.
@@ -144,14 +149,27 @@ stands under its name, and the checkpoint comes last; the next export adds what 
 
 Next: token-ledger verify --export evidence.jsonl, or --tiles ./evidence, on any machine")]
     Export(ExportArgs),
-    /// Check a data directory or an export, offline; names the first bad record
+    /// Check a ledger, an export, tiles, a live log or a receipt; names the first bad record
     #[command(after_help = "\
 Examples:
   token-ledger verify --data ./ledger
   token-ledger audit records --all | token-ledger verify --export -
+  token-ledger verify --tiles ./evidence --vkey auth.example.vkey --checkpoint kept-last-year
+  token-ledger verify --url https://admin.auth.example/log --vkey auth.example.vkey
+  token-ledger verify --receipt x.tlog-proof --record x.json --vkey auth.example.vkey
 
-Exit code 3 says that the evidence was read and does not verify. Next, in that case: keep the files
-as they are, and compare with another copy from the record that is named.")]
+Every record is checked: it is where it says, names the hash of the one before, and the rules could
+have led to it. With a checkpoint also the tree and its signature.
+
+What remains to be trusted: the verifier keys, which you must have from elsewhere than the evidence;
+and that who held them did not show others another log. A checkpoint that you kept earlier
+(--checkpoint) rules out that the past was rewritten since; a witness (--witness-vkey), that you are
+shown another log than the rest of the world. What happened after the newest checkpoint, and what
+was never recorded, no check can tell.
+
+Exit codes: 0 it verifies; 1 it could not be read; 2 the command line makes no sense; 3 it was read
+and does not verify. Next, in that case: keep it as it is, and compare with another copy from the
+record that is named.")]
     Verify(VerifyArgs),
     /// Copy a serving ledger: the log, and apart from it the vault and the keys
     #[command(after_help = "\
@@ -213,7 +231,10 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Serve(args) => Local::Serve(args),
         Command::Demo(args) => Local::Demo(args),
         Command::Export(args) => Local::Export(args),
-        Command::Verify(args) => Local::Verify(args),
+        Command::Verify(args) => {
+            let bearer = bearer_of(&args, console)?;
+            return Ok(verify::verify(&args, bearer.as_ref())?);
+        }
         Command::Witness(command) => Local::Witness(command),
         Command::Restore(args) => Local::Restore(args),
         Command::Doctor(args) => Local::Doctor(args),
@@ -233,6 +254,22 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         }
     };
     Ok(local::run(local)?)
+}
+
+/// The access token that opens the records of a live log; none where no client is known.
+fn bearer_of(args: &VerifyArgs, console: &Console<'_>) -> Result<Option<Secret>, CliError> {
+    if args.evidence.url.is_none() {
+        return Ok(None);
+    }
+    let profile = match Profile::load(args.profile.as_deref(), console.variable) {
+        Ok(profile) => profile,
+        // A log that publishes its records needs nobody.
+        Err(_) if args.profile.is_none() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CliError::Start)?;
+    Ok(Some(runtime.block_on(Remote::new(profile)?.into_token())?))
 }
 
 async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), CliError> {

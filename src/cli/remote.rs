@@ -257,6 +257,16 @@ impl Remote {
         Ok(tokens.scope)
     }
 
+    /// A fresh access token, for one who talks to the server by other means.
+    ///
+    /// # Errors
+    /// As [`Remote::log_in`].
+    pub async fn into_token(mut self) -> Result<Secret, RemoteError> {
+        self.log_in().await?;
+        let server = server_of(&self.profile.public);
+        self.token.ok_or(RemoteError::Unexpected { server, what: "it holds no token" })
+    }
+
     /// The client's credentials, each form-encoded first (RFC 6749 section 2.3.1).
     fn basic(&self) -> HeaderValue {
         let id = byte_serialize(self.profile.client_id.as_str().as_bytes());

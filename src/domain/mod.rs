@@ -19,4 +19,6 @@ pub mod lookup;
 pub mod snapshot;
 pub mod keys;
 pub mod view;
+pub mod judge;
+mod retrace;
 mod table;

@@ -13,4 +13,3 @@ pub mod vault;
 pub mod vault_files;
 mod fold;
 pub mod open;
-pub mod verify;

@@ -100,7 +100,11 @@ impl Writer {
         let state = Arc::clone(&self.state);
         let base = state.read();
         let at = self.begin(&base)?;
-        self.record_step(&base, at, false);
+        let mut commands = commands.peekable();
+        // The record of a start is the first one after that of a stop.
+        if !commands.peek().is_some_and(|first| opens(first)) {
+            self.record_step(&base, at, false);
+        }
         // Before the commands, so that it does not matter how they are cut into batches.
         self.record_counts(&base, at, false);
         let mut answers = Vec::new();
@@ -194,6 +198,9 @@ impl Writer {
                 }
             }
         }
+        if opens(asked) {
+            self.record_step(base, at, false);
+        }
         Answer { outcome, seq, at }
     }
 
@@ -252,6 +259,10 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn opens(asked: &Asked) -> bool {
+    matches!(asked.command, Command::OpenLedger { .. })
 }
 
 fn back(view: &View<'_>, about: &About) -> Back {

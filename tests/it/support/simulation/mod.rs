@@ -84,8 +84,7 @@ pub(crate) fn run(seed: u64, notes: Option<Notes>) -> (Tally, LeafHash) {
         simulation.take_turn();
     }
     simulation.stop_cleanly();
-    simulation.machine.check();
-    simulation.machine.check_root();
+    simulation.machine.world.check();
     simulation.tally.turns = simulation.turn;
     simulation.tally.records = simulation.machine.records();
     (simulation.tally, simulation.machine.head())
