@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use crate::http::app::App;
 use crate::http::respond::{method_not_allowed, not_found, not_found_error};
 use crate::http::unread::close_after;
-use crate::http::{clients, health, inquiries, operations, public};
+use crate::http::{clients, evidence, health, inquiries, operations, public};
 
 /// The same bounds for both listeners, with TLS or without; their types differ.
 macro_rules! served {
@@ -103,6 +103,7 @@ pub fn listen(
     let (public, admin) = (public_socket.local_addr()?, admin_socket.local_addr()?);
     let issuer_path = app.edge.issuer.path().to_owned();
     let well_known = app.edge.issuer.well_known_path();
+    let public_log = app.public_log;
     let public_app = app.clone();
     let public_server = served!(
         HttpServer::new(move || {
@@ -110,7 +111,12 @@ pub fn listen(
             ActixApp::new()
                 .wrap_fn(close_after)
                 .app_data(public_app.clone())
-                .configure(move |config| public::configure(config, &path, &well_known))
+                .configure(move |config| {
+                    public::configure(config, &path, &well_known);
+                    if public_log {
+                        evidence::configure_public(config, &path);
+                    }
+                })
                 .configure(health::configure_checks)
                 .default_service(web::to(not_found))
         }),
@@ -128,6 +134,7 @@ pub fn listen(
                 .configure(clients::configure)
                 .configure(operations::configure)
                 .configure(inquiries::configure)
+                .configure(evidence::configure)
                 .configure(health::configure)
                 .default_service(web::to(not_found))
         }),
