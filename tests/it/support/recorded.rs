@@ -23,8 +23,6 @@ pub(crate) const EVERYTHING: &[(&str, &[&str])] = &[
     ("16", &["grant g4 photos ann", "redeem g4 a16", "grant g5 photos bob", "redeem g5 a17"]),
     ("17", &["erase ann", "ban b6 all", "lift b6", "revoke-grant g5"]),
     ("17.5", &["prove robot j1"]),
-    // The clock was set back.
-    ("9", &["audit g1"]),
     ("18", &["refresh g4.0 a18", "close"]),
 ];
 
