@@ -84,7 +84,8 @@ pub(crate) fn run(seed: u64, notes: Option<Notes>) -> (Tally, LeafHash) {
         simulation.take_turn();
     }
     simulation.stop_cleanly();
-    simulation.machine.world.check();
+    simulation.machine.check();
+    simulation.machine.check_root();
     simulation.tally.turns = simulation.turn;
     simulation.tally.records = simulation.machine.records();
     (simulation.tally, simulation.machine.head())
