@@ -34,12 +34,12 @@ use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
 use crate::ledger::snapshot::Snapshotter;
-use crate::ledger::vault::{Vault, VaultError};
+use crate::ledger::vault::VaultError;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::closing::{close, cover_the_end, keep_snapshot};
-use crate::run::fitness::{check_vault, keep_free};
+use crate::run::fitness::{check_vault, keep_free, rewrite_in_time};
 use crate::run::limits::{
     assertion_limits, client_key_limits, copy_places, edge_limits, server_limits, throttle_limits,
 };
@@ -299,28 +299,6 @@ async fn note(edge: &Edge, command: Command) -> Result<(), SubmitError> {
     let request = RequestId::from_bytes(bytes(edge.entropy.as_ref()));
     let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
     edge.ledger.submit(asked).await.map(drop)
-}
-
-/// Exchanges the vault's database whenever bytes of the erased stand in it, within half of the time
-/// allowed.
-async fn rewrite_in_time(vault: Arc<Vault>, within_s: u64) {
-    let mut turns = tokio::time::interval(Duration::from_millis(within_s.max(1) * 500));
-    loop {
-        turns.tick().await;
-        let vault = Arc::clone(&vault);
-        let done = tokio::task::spawn_blocking(move || match vault.needs_rewrite() {
-            Ok(true) => vault.rewrite(),
-            Ok(false) => Ok(()),
-            Err(error) => Err(error),
-        });
-        match done.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the vault could not be rewritten; trying again later");
-            }
-            Err(_) => tracing::error!("the rewriting of the vault ended early; trying again later"),
-        }
-    }
 }
 
 /// The signing keys change in time. The change itself needs no help: it is told by the time.

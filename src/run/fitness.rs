@@ -1,9 +1,12 @@
-//! Whether disk and vault are fit to serve from.
+//! Whether disk and vault are fit to serve from, and stay so.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::settings::Config;
 use crate::ledger::open::Opened;
+use crate::ledger::vault::Vault;
 use crate::log::room::Room;
 use crate::run::RunError;
 
@@ -27,4 +30,26 @@ pub(super) fn check_vault(opened: &Opened, config: &Config) -> Result<(), RunErr
     let checked = opened.vault.check(state.newest_subjects(SUBJECTS_CHECKED_MAX));
     let path = opened.directory.vault_dir().display().to_string();
     checked.map_err(|source| RunError::Vault { path, source })
+}
+
+/// Exchanges the vault's database whenever bytes of the erased stand in it, within half of the time
+/// allowed.
+pub(super) async fn rewrite_in_time(vault: Arc<Vault>, within_s: u64) {
+    let mut turns = tokio::time::interval(Duration::from_millis(within_s.max(1) * 500));
+    loop {
+        turns.tick().await;
+        let vault = Arc::clone(&vault);
+        let done = tokio::task::spawn_blocking(move || match vault.needs_rewrite() {
+            Ok(true) => vault.rewrite(),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        });
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the vault could not be rewritten; trying again later");
+            }
+            Err(_) => tracing::error!("the rewriting of the vault ended early; trying again later"),
+        }
+    }
 }
