@@ -3,6 +3,7 @@
 
 mod architecture;
 mod config;
+mod conformance;
 mod demo;
 mod directory;
 mod support;
@@ -39,6 +40,7 @@ mod http_refresh;
 mod http_revoke;
 mod http_introspect;
 mod http_keys;
+mod http_metadata;
 mod tour;
 mod http_admin;
 mod http_blacklist;
@@ -53,3 +55,4 @@ mod witness;
 mod submission;
 mod copies;
 mod mirror;
+mod http_witness;
