@@ -8,6 +8,7 @@ pub mod unsigned;
 pub mod notary;
 pub mod writer;
 pub mod coalesce;
+pub mod clock_watch;
 pub mod replay;
 mod read_ahead;
 pub mod snapshot;
