@@ -4,9 +4,11 @@
 pub mod handle;
 pub mod tree;
 pub mod checkpoints;
+pub mod unsigned;
 pub mod notary;
 pub mod writer;
 pub mod coalesce;
+pub mod clock_watch;
 pub mod replay;
 mod read_ahead;
 pub mod snapshot;
