@@ -15,7 +15,7 @@ use crate::cli::error::Exit;
 use crate::cli::export::export;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
-use crate::cli::verify::VerifyError;
+use crate::cli::verify_error::VerifyError;
 use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
