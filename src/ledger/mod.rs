@@ -3,6 +3,8 @@
 
 pub mod handle;
 pub mod tree;
+pub mod checkpoints;
+pub mod notary;
 pub mod writer;
 pub mod coalesce;
 pub mod replay;

@@ -230,6 +230,11 @@ impl DataDirectory {
         self.path.join(KEYS)
     }
 
+    /// Where it is remembered what was signed last, unless that is configured elsewhere.
+    pub fn fence_file(&self) -> PathBuf {
+        self.path.join("fence")
+    }
+
     /// Where the snapshots of the projection are.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.path.join("snapshots")

@@ -19,5 +19,6 @@ pub mod tile_hashes;
 pub mod bundle;
 mod lines;
 pub mod checkpoint;
+pub mod fence;
 pub mod receipt;
 pub mod witness;

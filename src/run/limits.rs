@@ -19,6 +19,7 @@ pub(super) fn edge_limits(config: &Config) -> EdgeLimits {
         trail_records_max: config.trail_records_max,
         scan_wait_ms: config.submit_timeout_ms,
         key_published_before_use_s: u64::from(config.key_published_before_use_s),
+        checkpoint_key_overlap_s: u64::from(config.checkpoint_key_overlap_s),
         key_rotation_s: u64::from(config.key_rotation_s),
     }
 }
