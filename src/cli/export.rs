@@ -2,21 +2,20 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cli::arguments::ExportArgs;
 use crate::cli::local::{
-    LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, checkpoint_signer,
-    log_to_standard_error, progress, say,
+    LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
 };
 use crate::domain::state::State;
-use crate::evidence::builder::TileBuilder;
 use crate::evidence::stored::StoredSource;
 use crate::evidence::writer::TileDirectory;
+use crate::ledger::checkpoints::Checkpoints;
 use crate::ledger::open::{OpenError, Replayed, leave_clean_mark, open_log};
-use crate::log::checkpoint::Checkpoint;
 use crate::log::directory::DataDirectory;
+use crate::log::sled::{SledDatabase, SledRows};
 use crate::log::store::records_from;
-use crate::oauth::issuer::Issuer;
 use crate::types::id::Seq;
 
 /// Writes the records to standard output, or the log as tiles.
@@ -33,16 +32,9 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), LocalError> {
 }
 
 fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
-    let signer = checkpoint_signer(&replayed.directory)?;
-    let issuer: Issuer = replayed.directory.marker().issuer.parse()?;
-    let mut built = TileBuilder::default();
-    for block in records_from(replayed.store.as_ref(), Seq(0)) {
-        for (_, bytes) in block.map_err(|error| LocalError::Log(error.into()))?.iter() {
-            built.push(bytes);
-        }
-    }
-    let origin = issuer.origin_name().parse().map_err(LocalError::Origin)?;
-    let note = Checkpoint { origin, head: built.head() }.sign(&signer);
+    // One that was signed behind the fence: a copy of an older state must not get a new one.
+    let newest = checkpoints_of(&replayed.database)?.newest().map_err(LocalError::Stored)?;
+    let note = newest.ok_or(LocalError::NoCheckpoint)?.note;
     let mut directory = TileDirectory::open(path)?;
     let source = StoredSource::new(replayed.store.as_ref(), None);
     let written = directory.extend(&source, &note)?;
@@ -52,6 +44,12 @@ fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
          them\nNext: token-ledger verify --tiles {0} --vkey KEY, on any machine",
         path.display()
     ))
+}
+
+/// The checkpoints that the ledger signed.
+pub(super) fn checkpoints_of(database: &Arc<SledDatabase>) -> Result<Checkpoints, LocalError> {
+    let table = SledRows::within(Arc::clone(database), "checkpoints").map_err(OpenError::from)?;
+    Ok(Checkpoints::new(Arc::new(table)))
 }
 
 fn export_records(replayed: &Replayed) -> Result<(), LocalError> {

@@ -28,6 +28,7 @@ use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::OsEntropy;
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
+use crate::ledger::checkpoints::CheckpointRowError;
 use crate::ledger::open::{Beginning, OpenError, create, read_keys};
 use crate::ledger::replay::LogError;
 use crate::log::directory::{DataDirectory, DirectoryError};
@@ -85,9 +86,12 @@ pub enum LocalError {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
-    /// The issuer gives no origin for checkpoints.
-    #[error("the issuer gives no origin for checkpoints: {0}")]
-    Origin(#[source] crate::log::checkpoint::CheckpointError),
+    /// The ledger has signed no checkpoint so far.
+    #[error("the ledger has signed no checkpoint yet: one is signed while it is served")]
+    NoCheckpoint,
+    /// A stored checkpoint is damaged.
+    #[error("{0}")]
+    Stored(#[source] CheckpointRowError),
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
@@ -129,7 +133,8 @@ impl LocalError {
             | Self::Tiles(_)
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::Origin(_)
+            | Self::NoCheckpoint
+            | Self::Stored(_)
             | Self::KeyName(_)
             | Self::Follow(_)
             | Self::NotAskable(_)
@@ -157,7 +162,8 @@ impl LocalError {
             | Self::Tiles(_)
             | Self::Output(_)
             | Self::Signals(_)
-            | Self::Origin(_)
+            | Self::NoCheckpoint
+            | Self::Stored(_)
             | Self::KeyName(_)
             | Self::Follow(_)
             | Self::NotAskable(_)

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::audit::trail::Trail;
 use crate::cli::arguments::VerifyArgs;
-use crate::cli::export::mark_as_found;
+use crate::cli::export::{checkpoints_of, mark_as_found};
 use crate::cli::local::{
     LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
 };
@@ -24,12 +25,16 @@ use crate::evidence::package::{self, Asked, Reading};
 use crate::evidence::source::{CHECKPOINT, LogSource, newest_note};
 use crate::evidence::url::UrlSource;
 use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
+use crate::ledger::checkpoints::Published;
 use crate::ledger::open::open_log;
 use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
 use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt};
+use crate::log::sled::SledDatabase;
 use crate::types::secret::Secret;
 use crate::types::time::Timestamp;
 
+/// How many checkpoints are read at once.
+const CHECKPOINTS_PER_PAGE: usize = 1000;
 /// How many bytes a file of verifier keys may take.
 const KEYS_BYTES_MAX: usize = 64 * 1024;
 
@@ -78,13 +83,39 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
 fn verify_data(data: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
     let replayed =
         open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("replaying"))?;
-    let mut verifier = Verifier::new(kept);
+    let mut signed = kept;
+    signed.extend(signed_before(&replayed.database)?);
+    let mut verifier = Verifier::new(signed);
     let judged = from_store(replayed.store.as_ref(), &mut verifier, progress("verifying"))
         .and_then(|()| Ok(verifier.finish(End::Whole)?));
     // Found wrong or not, it is left as it was found.
     mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
     let (whole, _) = judged.map_err(VerifyError::from)?;
     Ok(Judged { what: data.display().to_string(), whole, checkpoint: None })
+}
+
+/// The heads of all checkpoints that the directory holds.
+fn signed_before(database: &Arc<SledDatabase>) -> Result<Vec<Signed>, LocalError> {
+    let checkpoints = checkpoints_of(database)?;
+    let (mut signed, mut from) = (Vec::new(), 0);
+    loop {
+        let page = checkpoints.from_size(from, CHECKPOINTS_PER_PAGE).map_err(LocalError::Stored)?;
+        let full = page.len() == CHECKPOINTS_PER_PAGE;
+        let before = from;
+        for Published { head, .. } in page {
+            from = head.size;
+            if signed.last().is_none_or(|last: &Signed| last.head != head) {
+                let place = format!("the directory's checkpoint of {}", head.size);
+                signed.push(Signed { head, place });
+            }
+        }
+        match full {
+            // A page of one size only, as after days of silence, would be read for ever.
+            true if before == from => from += 1,
+            true => {}
+            false => return Ok(signed),
+        }
+    }
 }
 
 fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
