@@ -135,6 +135,15 @@ fn exports(matrix: &mut Matrix, log: &Log) {
     row("rolled back and grown again", "an export", &forged, &log[..60]);
 }
 
+/// Rewrites one file of a directory.
+fn edit(name: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> impl Fn(&Path) {
+    let name = name.to_owned();
+    move |path| {
+        let file = path.join(&name);
+        fs::write(&file, change(fs::read(&file).unwrap())).unwrap();
+    }
+}
+
 fn tiles(matrix: &mut Matrix, log: &Log, write: impl Fn(&Path)) {
     let by = "verify --tiles --vkey";
     let mut row = |damage: &str, place: &str, change: &dyn Fn(&Path), key: u8| {
@@ -146,27 +155,20 @@ fn tiles(matrix: &mut Matrix, log: &Log, write: impl Fn(&Path)) {
     let size = log.len();
     let bundle = format!("tile/entries/000.p/{size}");
     let tile = format!("tile/0/000.p/{size}");
-    let edit = |name: &str, f: &dyn Fn(Vec<u8>) -> Vec<u8>| {
-        let (name, bytes) = (name.to_owned(), f);
-        move |path: &Path| {
-            let file = path.join(&name);
-            fs::write(&file, bytes(fs::read(&file).unwrap())).unwrap();
-        }
-    };
     let flip = |bytes: Vec<u8>| flipped(&bytes, bytes.len() / 2);
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 5].to_vec();
     let more = |bytes: Vec<u8>| [bytes, vec![0; 7]].concat();
-    row("one bit flipped", "a bundle of records", &edit(&bundle, &flip), 1);
-    row("truncated", "a bundle of records", &edit(&bundle, &cut), 1);
-    row("bytes added", "a bundle of records", &edit(&bundle, &more), 1);
+    row("one bit flipped", "a bundle of records", &edit(&bundle, flip), 1);
+    row("truncated", "a bundle of records", &edit(&bundle, cut), 1);
+    row("bytes added", "a bundle of records", &edit(&bundle, more), 1);
     row("missing", "a bundle of records", &|path| fs::remove_file(path.join(&bundle)).unwrap(), 1);
-    row("one bit flipped", "a tile of hashes", &edit(&tile, &flip), 1);
-    row("truncated", "a tile of hashes", &edit(&tile, &cut), 1);
+    row("one bit flipped", "a tile of hashes", &edit(&tile, flip), 1);
+    row("truncated", "a tile of hashes", &edit(&tile, cut), 1);
     row("missing", "a tile of hashes", &|path| fs::remove_file(path.join(&tile)).unwrap(), 1);
     row(
         "one bit flipped",
         "the signature of the checkpoint",
-        &edit("checkpoint", &|bytes| {
+        &edit("checkpoint", |bytes| {
             let text = String::from_utf8(bytes).unwrap();
             let at = text.len() - 20;
             let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
@@ -177,7 +179,7 @@ fn tiles(matrix: &mut Matrix, log: &Log, write: impl Fn(&Path)) {
     row(
         "malformed",
         "the checkpoint, no empty line",
-        &edit("checkpoint", &|bytes| {
+        &edit("checkpoint", |bytes| {
             String::from_utf8(bytes).unwrap().replace("\n\n", "\n").into_bytes()
         }),
         1,
@@ -185,7 +187,7 @@ fn tiles(matrix: &mut Matrix, log: &Log, write: impl Fn(&Path)) {
     row(
         "another size",
         "the checkpoint",
-        &edit("checkpoint", &|bytes| {
+        &edit("checkpoint", |bytes| {
             String::from_utf8(bytes)
                 .unwrap()
                 .replacen(&format!("\n{size}\n"), "\n60\n", 1)
@@ -196,7 +198,7 @@ fn tiles(matrix: &mut Matrix, log: &Log, write: impl Fn(&Path)) {
     row(
         "another origin",
         "the checkpoint",
-        &edit("checkpoint", &|bytes| {
+        &edit("checkpoint", |bytes| {
             String::from_utf8(bytes).unwrap().replacen("ledger", "lodger", 1).into_bytes()
         }),
         1,
