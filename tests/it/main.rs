@@ -3,6 +3,7 @@
 
 mod architecture;
 mod config;
+mod conformance;
 mod demo;
 mod directory;
 mod support;
@@ -41,6 +42,7 @@ mod http_refresh;
 mod http_revoke;
 mod http_introspect;
 mod http_keys;
+mod http_metadata;
 mod tour;
 mod http_admin;
 mod http_blacklist;
@@ -55,3 +57,4 @@ mod witness;
 mod submission;
 mod copies;
 mod mirror;
+mod http_witness;
