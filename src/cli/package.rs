@@ -203,6 +203,9 @@ async fn span(
     if last.next() < reading {
         lines.extend_from_slice(&one(last.next()).await?);
     }
-    lines.extend_from_slice(&one(reading).await?);
+    // A time that is not over yet holds the reading already.
+    if last < reading {
+        lines.extend_from_slice(&one(reading).await?);
+    }
     Ok(lines)
 }
