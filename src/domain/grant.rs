@@ -187,6 +187,7 @@ impl Grant {
             Event::LedgerCreated(_)
             | Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
+            | Event::ClockStepped(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)
             | Event::ClientSecretRotated(_)
