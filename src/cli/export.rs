@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use crate::cli::arguments::ExportArgs;
 use crate::cli::local::{
-    LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
+    LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, checkpoint_signer,
+    log_to_standard_error, progress, say,
 };
 use crate::domain::state::State;
 use crate::evidence::stored::StoredSource;
 use crate::evidence::writer::TileDirectory;
 use crate::ledger::checkpoints::Checkpoints;
 use crate::ledger::open::{OpenError, Replayed, leave_clean_mark, open_log};
+use crate::log::checkpoint::Checkpoint;
 use crate::log::directory::DataDirectory;
 use crate::log::sled::{SledDatabase, SledRows};
 use crate::log::store::records_from;
+use crate::oauth::issuer::Issuer;
 use crate::types::id::Seq;
 
 /// Writes the records to standard output, or the log as tiles.
@@ -32,9 +35,19 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), LocalError> {
 }
 
 fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
-    // One that was signed behind the fence: a copy of an older state must not get a new one.
-    let newest = checkpoints_of(&replayed.database)?.newest().map_err(LocalError::Stored)?;
-    let note = newest.ok_or(LocalError::NoCheckpoint)?.note;
+    let checkpoints = checkpoints_of(&replayed.database)?;
+    // What was signed behind the fence; nothing is signed here that the fence does not know of. A
+    // ledger that was never served has signed nothing, and nothing to contradict.
+    let stored = checkpoints.newest().map_err(|error| OpenError::Notary(error.into()))?;
+    let note = match stored {
+        Some(stored) => stored.note,
+        None => {
+            let issuer: Issuer = replayed.directory.marker().issuer.parse()?;
+            let origin = issuer.origin_name().parse().map_err(LocalError::Origin)?;
+            let checkpoint = Checkpoint { origin, head: replayed.tree.head() };
+            checkpoint.sign(&checkpoint_signer(&replayed.directory)?)
+        }
+    };
     let mut directory = TileDirectory::open(path)?;
     let source = StoredSource::new(replayed.store.as_ref(), None);
     let written = directory.extend(&source, &note)?;

@@ -315,11 +315,13 @@ pub fn write(
     let mut reader = TileReader::new(size, |tile| hashes(source, tile));
     for item in &items {
         let index = item.record.seq;
-        let proof =
-            inclusion_proof(index, size, |at| reader.read(at)).map_err(|error| match error {
-                TreeError::Read(TileReadError::Fetch { source, .. }) => source,
-                other => SourceError::Missing { name: source.place(&other.to_string()) },
-            })?;
+        let proof = inclusion_proof(index, size, |at| reader.read(at)).map_err(|error| {
+            let what = error.to_string();
+            if let TreeError::Read(TileReadError::Fetch { source, .. }) = error {
+                return source;
+            }
+            SourceError::Missing { name: source.place(&what) }
+        })?;
         let receipt = Receipt { extra: Vec::new(), index, proof, checkpoint: note.clone() };
         let proven = receipt.prove(&item.bytes, &checkpoint.checkpoint.head);
         proven.map_err(|source| PackageError::Receipt { seq: index, source })?;
