@@ -19,6 +19,7 @@
 //! | [`witness`] | cosigns the checkpoints of logs that only grow | forget what it cosigned |
 //! | [`audit`] | trails, filtered records, what was valid then | change anything |
 //! | [`evidence`] | the log as strangers check it: tiles in and out, verification, packages | change what it reads |
+//! | [`backup`] | copies of a ledger, and back; what state a directory is in | trust a copy unchecked |
 //! | [`oauth`] | the protocol's syntax: forms, credentials, errors, metadata | rules, IO |
 //! | [`edge`] | where bearer secrets stop: requests become commands with digests | know HTTP |
 //! | [`http`] | two listeners: parse, hand on, render | rules, a clock |
@@ -54,6 +55,7 @@ pub mod ledger;
 pub mod witness;
 pub mod audit;
 pub mod evidence;
+pub mod backup;
 pub mod oauth;
 pub mod edge;
 pub mod http;

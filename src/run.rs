@@ -1,6 +1,8 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
+mod closing;
 mod limits;
+mod notary;
 mod transport;
 
 use std::net::{SocketAddr, TcpListener};
@@ -14,6 +16,7 @@ use actix_web::web::Data;
 
 use crate::clock::Clock;
 use crate::config::settings::Config;
+use crate::config::value::YesNo;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
 use crate::edge::Edge;
@@ -33,9 +36,11 @@ use crate::ledger::vault::Vault;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
+use crate::run::closing::{close, cover_the_end, keep_snapshot};
 use crate::run::limits::{
-    assertion_limits, client_key_limits, edge_limits, server_limits, throttle_limits,
+    assertion_limits, client_key_limits, copy_places, edge_limits, server_limits, throttle_limits,
 };
+use crate::run::notary::{keep_covered, keep_covered_in_time, notary_of};
 use crate::run::transport::{certificates, proxies, tls_of};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
@@ -116,7 +121,7 @@ pub struct Running {
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// Binds `address`.
@@ -198,10 +203,12 @@ async fn serve(
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
+    let keyring = Keyring::new(keys);
+    let notary = notary_of(&directory, &ledger, &database, &keyring, &issuer, config)?;
     let client_keys = ClientKeys::new(client_key_limits(config)).map_err(RunError::HttpClient)?;
     let edge = Arc::new(Edge {
         ledger,
-        keyring: Keyring::new(keys),
+        keyring,
         vault,
         issuer,
         own_resource,
@@ -209,7 +216,10 @@ async fn serve(
         client_keys,
         assertion_limits: assertion_limits(config),
         keys_file: Some(directory.keys_file()),
+        copies: copy_places(config),
         changing: tokio::sync::Mutex::default(),
+        notary: Arc::new(notary),
+        readers: parking_lot::Mutex::default(),
         scans: tokio::sync::Semaphore::new(config.audit_scans_max),
         throttle,
         limits: edge_limits(config),
@@ -218,11 +228,14 @@ async fn serve(
     note(&edge, Command::OpenLedger { version, clean }).await?;
     // What fell due while nothing ran, before the first token is signed.
     keep_keys(&edge).await;
+    keep_covered(&edge).await;
     let app = Data::new(App {
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
         proxies: proxies(config),
         origins: Origins::default(),
+        public_log: config.public_log == YesNo::Yes,
+        publish_entries: config.publish_entries == YesNo::Yes,
         body_bytes_max: config.body_bytes_max,
         body_timeout_ms: config.client_request_timeout_ms,
     });
@@ -235,6 +248,8 @@ async fn serve(
     let every_s = u64::from(config.vault_rewrite_s_max);
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
     let rotating = actix_web::rt::spawn(keep_keys_in_time(Arc::clone(&edge)));
+    let interval_ms = config.checkpoint_interval_ms;
+    let signing = actix_web::rt::spawn(keep_covered_in_time(Arc::clone(&edge), interval_ms));
     Ok(Running {
         public,
         admin,
@@ -245,34 +260,8 @@ async fn serve(
         certificates,
         handles,
         serving,
-        tasks: [rewriting, rotating],
+        tasks: [rewriting, rotating, signing],
     })
-}
-
-/// Stops the writer once it has answered what waits.
-async fn close(ledger: &Ledger) -> Result<(), RunError> {
-    let ledger = ledger.clone();
-    match tokio::task::spawn_blocking(move || ledger.stop()).await {
-        Ok(stopped) => Ok(stopped?),
-        Err(_) => Err(RunError::Ended),
-    }
-}
-
-/// The next start reads this instead of the log.
-async fn keep_snapshot(snapshotter: Option<Snapshotter>, ledger: &Ledger) {
-    let Some(snapshotter) = snapshotter else { return };
-    let ledger = ledger.clone();
-    let kept = tokio::task::spawn_blocking(move || {
-        let state = ledger.state();
-        let frontier = ledger.tree().frontier(state.next_seq().0);
-        frontier.map(|frontier| snapshotter.stop(&state, &frontier))
-    });
-    match kept.await {
-        Ok(Ok(Ok(_))) => {}
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "no snapshot: the next start takes longer"),
-        Ok(Err(error)) => tracing::warn!(%error, "no snapshot: the next start takes longer"),
-        Err(_) => tracing::error!("making the last snapshot ended early"),
-    }
 }
 
 async fn note(edge: &Edge, command: Command) -> Result<(), SubmitError> {
@@ -319,6 +308,9 @@ async fn keep_keys_in_time(edge: Arc<Edge>) {
 async fn keep_keys(edge: &Edge) {
     if let Err(error) = edge.keep_keys().await {
         tracing::error!(%error, "the signing keys could not be looked after; trying again later");
+    }
+    if let Err(error) = edge.keep_checkpoint_keys().await {
+        tracing::error!(%error, "the checkpoint keys could not be looked after; trying again later");
     }
 }
 
@@ -379,6 +371,7 @@ impl Running {
         if failed {
             return Err(RunError::Ended);
         }
+        cover_the_end(&edge).await;
         keep_snapshot(snapshotter, &edge.ledger).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);

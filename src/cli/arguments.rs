@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::cli::copies::{DoctorArgs, RestoreArgs};
 use crate::cli::witness::WitnessCommand;
 
 /// A command on this machine, with its arguments.
@@ -18,14 +19,16 @@ pub enum Local {
     Demo(DemoArgs),
     /// Writes the exact records to standard output, or the log as tiles.
     Export(ExportArgs),
-    /// Checks a ledger or an export, offline.
-    Verify(VerifyArgs),
     /// Prints the configuration reference.
     Config,
     /// Prints the checkpoint verifier key.
     Vkey(DataArgs),
     /// Runs a witness.
     Witness(WitnessCommand),
+    /// Makes a ledger from copies.
+    Restore(RestoreArgs),
+    /// Says what state a directory is in.
+    Doctor(DoctorArgs),
 }
 
 /// What `init` takes.
@@ -151,12 +154,27 @@ pub struct VerifyArgs {
     /// What is to be verified.
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    /// A verifier key of the log, as text or a file of them; each that signed over the years
+    #[arg(long, value_name = "KEY|FILE")]
+    pub vkey: Vec<String>,
+    /// A verifier key of a witness that must have cosigned the newest checkpoint
+    #[arg(long, value_name = "KEY|FILE")]
+    pub witness_vkey: Vec<String>,
+    /// A checkpoint that you kept: what it covers must still be the beginning of the log
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Vec<PathBuf>,
+    /// The exact bytes of the record that the receipt is for; `-` is standard input
+    #[arg(long, value_name = "FILE", requires = "receipt")]
+    pub record: Option<PathBuf>,
+    /// The profile whose client may read the records at --url [default: the one of `login`]
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub profile: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// Two kinds of evidence; exactly one is given.
+/// The kinds of evidence; exactly one is given.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct EvidenceArgs {
@@ -166,4 +184,13 @@ pub struct EvidenceArgs {
     /// A file of records as `export` or `audit records` wrote it; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub export: Option<PathBuf>,
+    /// A directory of tiles as `export --tiles` or `mirror` wrote it
+    #[arg(long, value_name = "DIR")]
+    pub tiles: Option<PathBuf>,
+    /// A live log, like http://127.0.0.1:8081/log
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A receipt (.tlog-proof), with --record and --vkey
+    #[arg(long, value_name = "FILE", requires = "record", requires = "vkey")]
+    pub receipt: Option<PathBuf>,
 }

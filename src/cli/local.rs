@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::backup::follow::FollowError;
+use crate::backup::restore::RestoreError;
 use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
+use crate::cli::copies;
 use crate::cli::error::Exit;
-use crate::cli::evidence::{export, verify};
+use crate::cli::export::export;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
+use crate::cli::verify::VerifyError;
 use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
@@ -22,11 +26,12 @@ use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
 use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::OsEntropy;
+use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::open::{Beginning, OpenError, create, read_keys};
 use crate::ledger::replay::LogError;
-use crate::ledger::verify::ExportFault;
 use crate::log::directory::{DataDirectory, DirectoryError};
+use crate::log::file::FileError;
 use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, start};
 use crate::telemetry;
@@ -54,12 +59,9 @@ pub enum LocalError {
     /// The service does not run.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The log is not whole.
-    #[error("{0}")]
-    Unverified(#[source] LogError),
-    /// The export is not whole.
-    #[error("{0}")]
-    UnverifiedExport(#[source] ExportFault),
+    /// The evidence does not verify, or cannot be judged.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The log cannot be read to its end.
     #[error(transparent)]
     Log(LogError),
@@ -89,6 +91,21 @@ pub enum LocalError {
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
+    /// A copy does not follow its log.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The server cannot be asked.
+    #[error(transparent)]
+    NotAskable(#[from] NotAskable),
+    /// Nothing was restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// `doctor` found something that must be mended.
+    #[error("the directory cannot be used as it is")]
+    Unusable,
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] FileError),
     /// The witness does not work.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -100,8 +117,9 @@ impl LocalError {
         match self {
             Self::Issuer(_) => Some("an issuer looks like https://auth.example.com".into()),
             Self::Config(_) => Some("token-ledger config lists every setting".into()),
-            Self::Unverified(_) | Self::UnverifiedExport(_) => {
-                Some("everything before the named record is whole".into())
+            Self::Verify(error) => error.hint(),
+            Self::Unusable => {
+                Some("what to do stands above, below each line that says BROKEN".into())
             }
             Self::File { .. } => Some("check the path and who may read it".into()),
             Self::Demo(_) => Some("run it again with --data DIR to keep the ledger".into()),
@@ -113,6 +131,10 @@ impl LocalError {
             | Self::Signals(_)
             | Self::Origin(_)
             | Self::KeyName(_)
+            | Self::Follow(_)
+            | Self::NotAskable(_)
+            | Self::Restore(_)
+            | Self::Disk(_)
             | Self::Witness(_) => None,
         }
     }
@@ -121,9 +143,10 @@ impl LocalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Issuer(_) | Self::Config(_) => Exit::Usage,
-            Self::Unverified(_)
-            | Self::UnverifiedExport(_)
-            | Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
+            Self::Verify(error) => error.exit(),
+            Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
+            Self::Restore(error) if error.is_contradiction() => Exit::Unverified,
+            Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
                 Exit::Unverified
             }
             Self::Open(_)
@@ -136,6 +159,11 @@ impl LocalError {
             | Self::Signals(_)
             | Self::Origin(_)
             | Self::KeyName(_)
+            | Self::Follow(_)
+            | Self::NotAskable(_)
+            | Self::Restore(_)
+            | Self::Unusable
+            | Self::Disk(_)
             | Self::Witness(_) => Exit::Failed,
         }
     }
@@ -151,10 +179,11 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Serve(args) => serve(&args),
         Local::Demo(args) => run_demo(args),
         Local::Export(args) => export(&args),
-        Local::Verify(args) => verify(&args),
         Local::Config => say(&reference()),
         Local::Vkey(args) => vkey(&args),
         Local::Witness(command) => witness::run(&command),
+        Local::Restore(args) => copies::run_restore(&args),
+        Local::Doctor(args) => copies::doctor(&args),
     }
 }
 

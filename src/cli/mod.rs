@@ -6,9 +6,11 @@ pub mod console;
 pub mod output;
 pub mod arguments;
 mod signals;
+pub mod copies;
 pub mod witness;
 pub mod local;
-pub mod evidence;
+pub mod export;
+pub mod verify;
 pub mod profile;
 pub mod remote_error;
 pub mod remote;
@@ -29,7 +31,11 @@ use arguments::{DemoArgs, ExportArgs, InitArgs, Local, ServeArgs, VerifyArgs};
 use console::Console;
 use error::CliError;
 use keys::KeysCommand;
+use profile::Profile;
+use remote::Remote;
 use session::Session;
+
+use crate::types::secret::Secret;
 use witness::WitnessCommand;
 
 /// The command line, parsed.
@@ -142,15 +148,73 @@ stands under its name, and the checkpoint comes last; the next export adds what 
 
 Next: token-ledger verify --export evidence.jsonl, or --tiles ./evidence, on any machine")]
     Export(ExportArgs),
-    /// Check a data directory or an export, offline; names the first bad record
+    /// Check a ledger, an export, tiles, a live log or a receipt; names the first bad record
     #[command(after_help = "\
 Examples:
   token-ledger verify --data ./ledger
   token-ledger audit records --all | token-ledger verify --export -
+  token-ledger verify --tiles ./evidence --vkey auth.example.vkey --checkpoint kept-last-year
+  token-ledger verify --url https://admin.auth.example/log --vkey auth.example.vkey
+  token-ledger verify --receipt x.tlog-proof --record x.json --vkey auth.example.vkey
 
-Exit code 3 says that the evidence was read and does not verify. Next, in that case: keep the files
-as they are, and compare with another copy from the record that is named.")]
+Every record is checked: it is where it says, names the hash of the one before, and the rules could
+have led to it. With a checkpoint also the tree and its signature.
+
+What remains to be trusted: the verifier keys, which you must have from elsewhere than the evidence;
+and that who held them did not show others another log. A checkpoint that you kept earlier
+(--checkpoint) rules out that the past was rewritten since; a witness (--witness-vkey), that you are
+shown another log than the rest of the world. What happened after the newest checkpoint, and what
+was never recorded, no check can tell.
+
+Exit codes: 0 it verifies; 1 it could not be read; 2 the command line makes no sense; 3 it was read
+and does not verify. Next, in that case: keep it as it is, and compare with another copy from the
+record that is named.")]
     Verify(VerifyArgs),
+    /// Copy a serving ledger: the log, and apart from it the vault and the keys
+    #[command(after_help = "\
+Example:
+  token-ledger backup --to /backup/ledger --vkey ledger.vkey
+
+The log goes into DIR/log as tiles: immutable files, of which only new ones are written, and the
+checkpoint last. The server puts the vault and the keys where backup_vault_dir and backup_keys_dir
+say, each in the place of the copy before: keep no old copies of the vault, or the erased stay in
+them. The client needs the scopes ledger:audit and ledger:admin.
+
+Next: token-ledger doctor --data /backup/ledger/log, and try token-ledger restore now and then")]
+    Backup(copies::BackupArgs),
+    /// Follow a live log into a directory, for ever
+    #[command(after_help = "\
+Examples:
+  token-ledger mirror --to /mirror --vkey ledger.vkey
+  token-ledger mirror --to /mirror --vkey ledger.vkey --url https://auth.example/log
+
+It prints a line of JSON whenever it has caught up with a newer checkpoint, and warns how many
+seconds it is behind while it cannot. It may be killed at any moment and started again. It ends with
+exit code 3 when the log contradicts what was copied before: keep both, and compare.
+
+Next: token-ledger verify --tiles /mirror")]
+    Mirror(copies::MirrorArgs),
+    /// Make a data directory from a backup, a mirror or an export
+    #[command(after_help = "\
+Example:
+  token-ledger restore --from /backup/ledger/log --keys /keys/keys.json \\
+    --vault /vault/vault.copy --data ./ledger
+
+Every record is checked before the directory appears under its name. The ledger made is as old as
+its copy. It does not start behind the fence: where more was signed than the copy holds, serve
+refuses and says what to do.
+
+Exit code 3 says that the copies contradict themselves.
+Next: token-ledger serve --data ./ledger")]
+    Restore(copies::RestoreArgs),
+    /// Say what state a directory is in, and what to do; changes nothing
+    #[command(after_help = "\
+Example:
+  token-ledger doctor --data ./ledger
+
+Exit code 0 says that it can be used as it is, 1 that something must be mended first.
+Next: do what the lines with an arrow say, then token-ledger verify --data ./ledger")]
+    Doctor(copies::DoctorArgs),
     /// Watch other ledgers: cosign their checkpoints while they only grow
     #[command(subcommand)]
     Witness(WitnessCommand),
@@ -166,8 +230,15 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Serve(args) => Local::Serve(args),
         Command::Demo(args) => Local::Demo(args),
         Command::Export(args) => Local::Export(args),
-        Command::Verify(args) => Local::Verify(args),
+        Command::Verify(args) => {
+            let bearer = bearer_of(&args, console)?;
+            return Ok(verify::verify(&args, bearer.as_ref())?);
+        }
         Command::Witness(command) => Local::Witness(command),
+        Command::Restore(args) => Local::Restore(args),
+        Command::Doctor(args) => Local::Doctor(args),
+        Command::Backup(args) => return copies::backup(&args, console),
+        Command::Mirror(args) => return copies::mirror(&args, console),
         Command::Config => Local::Config,
         Command::Keys(KeysCommand::Vkey(args)) => Local::Vkey(args),
         remote @ (Command::Login(_)
@@ -182,6 +253,22 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         }
     };
     Ok(local::run(local)?)
+}
+
+/// The access token that opens the records of a live log; none where no client is known.
+fn bearer_of(args: &VerifyArgs, console: &Console<'_>) -> Result<Option<Secret>, CliError> {
+    if args.evidence.url.is_none() {
+        return Ok(None);
+    }
+    let profile = match Profile::load(args.profile.as_deref(), console.variable) {
+        Ok(profile) => profile,
+        // A log that publishes its records needs nobody.
+        Err(_) if args.profile.is_none() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CliError::Start)?;
+    Ok(Some(runtime.block_on(Remote::new(profile)?.into_token())?))
 }
 
 async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), CliError> {
@@ -211,6 +298,10 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         | Command::Verify(_)
         | Command::Config
         | Command::Witness(_)
+        | Command::Backup(_)
+        | Command::Mirror(_)
+        | Command::Restore(_)
+        | Command::Doctor(_)
         | Command::Keys(KeysCommand::Vkey(_)) => Ok(()), // `run` keeps these to itself
     }
 }

@@ -211,6 +211,22 @@ impl Remote {
         Ok(Answer { body, next_cursor, server })
     }
 
+    /// The access token, fetched if there is none yet.
+    ///
+    /// # Errors
+    /// As [`Remote::log_in`].
+    pub async fn bearer(&mut self) -> Result<Secret, CliError> {
+        if self.token.is_none() {
+            self.log_in().await?;
+        }
+        Ok(Secret::new(self.token.as_ref().map_or("", Secret::expose).to_owned()))
+    }
+
+    /// Forgets the access token: it may have expired.
+    pub fn forget_token(&mut self) {
+        self.token = None;
+    }
+
     /// Gets an access token by client credentials (RFC 6749 section 4.4), for all the scope that
     /// the client has. Answers that scope.
     ///
@@ -239,6 +255,16 @@ impl Remote {
             serde_json::from_slice(&body).map_err(|_| unexpected("it is no token response"))?;
         self.token = Some(Secret::new(tokens.access_token));
         Ok(tokens.scope)
+    }
+
+    /// A fresh access token, for one who talks to the server by other means.
+    ///
+    /// # Errors
+    /// As [`Remote::log_in`].
+    pub async fn into_token(mut self) -> Result<Secret, RemoteError> {
+        self.log_in().await?;
+        let server = server_of(&self.profile.public);
+        self.token.ok_or(RemoteError::Unexpected { server, what: "it holds no token" })
     }
 
     /// The client's credentials, each form-encoded first (RFC 6749 section 2.3.1).

@@ -43,8 +43,18 @@ The keys replace those given before: name the old one and the new one while a lo
 It works beside a witness that serves. Next: token-ledger witness serve --help")]
     Add(WitnessAddArgs),
     /// List the known logs, and what was cosigned last of each
+    #[command(after_help = "\
+Example:
+  token-ledger witness list --data ./witness --json
+
+Next: where a log has forked, keep the two checkpoints in forks/, which prove it by themselves.")]
     List(WitnessListArgs),
     /// Print the verifier key, one line
+    #[command(after_help = "\
+Example:
+  token-ledger witness vkey --data ./witness > witness.vkey
+
+Next: give that line to the ledger's operators and to the auditors.")]
     Vkey(WitnessArgs),
     /// Answer the ledgers: POST /add-checkpoint, GET /<sha256 of the origin>/checkpoint
     #[command(after_help = "\

@@ -3,6 +3,7 @@
 
 pub mod settings;
 pub mod value;
+pub mod witnesses;
 pub mod source;
 
 use settings::{Config, RawConfig};

@@ -5,7 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::ConfigFault;
-use super::value::{AssertionAudience, FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader};
+use super::value::{
+    AssertionAudience, FilePath, ListenAddress, LogFormat, LogLevel, ProxyHeader, YesNo,
+};
+use super::witnesses::WitnessList;
 use crate::types::network::TrustedProxies;
 
 /// One setting, for the reference.
@@ -123,6 +126,21 @@ settings! {
              other addresses than loopback, and these peers are believed about who the caller is.";
         proxy_header: ProxyHeader = "x-forwarded-for", "x-forwarded-for, forwarded",
             "The header in which these proxies append the address of the hop before them.";
+        fence_file: FilePath = "", "PATH",
+            "Where it is remembered which checkpoint was signed last, best on another disk than the \
+             ledger's; unless set, the file `fence` in the data directory.";
+        public_log: YesNo = "no", "yes, no",
+            "Whether the public listener serves checkpoints, tiles of hashes and proofs, too.";
+        publish_entries: YesNo = "no", "yes, no",
+            "Whether the records are served with them to everybody, without a token.";
+        witnesses: WitnessList = "", "VERIFIER_KEY URL, separated by commas, 16 at most",
+            "The witnesses that are asked to cosign each checkpoint; one that is down delays nothing.";
+        backup_vault_dir: FilePath = "", "PATH",
+            "Where a backup puts the copy of the vault, each in the place of the one before: on a \
+             medium of its own, never in a copy that is kept, so that the erased are gone from it.";
+        backup_keys_dir: FilePath = "", "PATH",
+            "Where a backup puts the copy of the private keys: apart from the vault's, and as well \
+             guarded as the keys themselves.";
         log_format: LogFormat = "text", "text, json",
             "How log lines on standard error look.";
         log_level: LogLevel = "info", "error, warn, info, debug, trace",
@@ -201,6 +219,16 @@ settings! {
         key_rotation_s: u32 = 7776000, 0..=315360000,
             "How old a signing key is when the next one is made, at least 86400; 0 leaves it to \
              `keys rotate`.";
+        checkpoint_interval_ms: u64 = 1000, 10..=60000,
+            "How long a record waits at most until a signed checkpoint covers it.";
+        checkpoint_heartbeat_s: u32 = 600, 1..=86400,
+            "After how long a checkpoint is signed though nothing was recorded.";
+        checkpoint_key_overlap_s: u32 = 2592000, 0..=31536000,
+            "How long an old checkpoint key goes on signing beside the one that replaces it.";
+        witness_timeout_ms: u64 = 10000, 100..=60000,
+            "How long a witness may take to answer.";
+        witness_pause_ms_max: u64 = 60000, 10..=3600000,
+            "The longest pause before a witness that failed is asked again.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
             "From which step back of the system's clock on a warning is logged.";
     }

@@ -40,6 +40,15 @@ pub enum LogLevel {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilePath(Option<PathBuf>);
 
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum YesNo {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
 /// The header in which proxies name the hop before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyHeader {
@@ -114,6 +123,18 @@ impl FromStr for FilePath {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+impl FromStr for YesNo {
+    type Err = NotAValue;
+
+    fn from_str(text: &str) -> Result<Self, NotAValue> {
+        match text {
+            "yes" => Ok(Self::Yes),
+            "no" => Ok(Self::No),
+            _ => Err(NotAValue("yes or no")),
+        }
     }
 }
 

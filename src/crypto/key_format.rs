@@ -21,6 +21,9 @@ pub(super) struct RawKeyFile {
     pub(super) vault_key: Bytes32,
     pub(super) signing_keys: RawSigningKeys,
     pub(super) checkpoint_key: Bytes32,
+    /// Those that replace it, while it goes on signing beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) later_checkpoint_keys: Vec<Bytes32>,
 }
 
 #[derive(Serialize, Deserialize)]

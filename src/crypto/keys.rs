@@ -1,6 +1,8 @@
 //! The key file: all private key material, kept beside the ledger and never in it. Reading and
 //! writing the file is its owner's job; what is wrong with one is said without quoting from it.
 
+mod checkpoint;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +31,8 @@ pub struct KeyFile {
     /// In the order of their making. One of them is `current`; no two have one `kid`.
     signing: Vec<Arc<SigningKey>>,
     current: Arc<SigningKey>,
-    checkpoint: Zeroizing<[u8; 32]>,
+    /// The seeds of the keys that sign checkpoints, oldest first; never none.
+    checkpoint: Vec<Zeroizing<[u8; 32]>>,
 }
 
 /// Why a key file is not accepted, or not changed as asked.
@@ -70,6 +73,9 @@ pub enum KeyFileRefused {
     /// The `kid` is not the thumbprint of the key beside it.
     #[error("signing key {0} is not the key that its kid names")]
     ForeignKid(KeyId),
+    /// This seed signs already, or is the only one.
+    #[error("the checkpoint key is there twice, or is the only one")]
+    CheckpointKey,
     /// A private key is not one.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyRefused),
@@ -89,7 +95,7 @@ impl KeyFile {
             vault: Zeroizing::new(bytes(entropy)),
             signing: vec![Arc::clone(&first)],
             current: first,
-            checkpoint: Zeroizing::new(bytes(entropy)),
+            checkpoint: vec![Zeroizing::new(bytes(entropy))],
         })
     }
 
@@ -101,11 +107,6 @@ impl KeyFile {
     /// The key under which the vault finds a subject.
     pub fn vault_key(&self) -> &[u8; 32] {
         &self.vault
-    }
-
-    /// The Ed25519 seed that signs checkpoints.
-    pub fn checkpoint_seed(&self) -> &[u8; 32] {
-        &self.checkpoint
     }
 
     /// All signing keys, oldest first: the public halves of all of them are published.
@@ -176,6 +177,9 @@ impl KeyFile {
 
     /// The file's bytes: JSON, indented, with a newline at the end.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let copy = |seed: &Zeroizing<[u8; 32]>| Bytes32(seed.clone());
+        let (first, later) =
+            self.checkpoint.split_first().expect("a checkpoint key is never removed last");
         let raw = RawKeyFile {
             version: VERSION,
             token_keys: RawTokenKeys {
@@ -187,11 +191,13 @@ impl KeyFile {
                 current: self.current.kid().clone(),
                 keys: self.signing.iter().map(|key| raw_signing_key(key)).collect(),
             },
-            checkpoint_key: Bytes32(self.checkpoint.clone()),
+            checkpoint_key: copy(first),
+            later_checkpoint_keys: later.iter().map(copy).collect(),
         };
         // Reserved whole: growing would leave copies behind that nobody wipes.
         let signing: usize = self.signing.iter().map(|key| 256 + 2 * key.pkcs8().len()).sum();
-        let capacity = 1024 + signing + 256 * raw.token_keys.keys.len();
+        let capacity =
+            1024 + signing + 256 * raw.token_keys.keys.len() + 64 * self.checkpoint.len();
         let mut file = Zeroizing::new(Vec::with_capacity(capacity));
         serde_json::to_writer_pretty(&mut *file, &raw).expect("text and numbers always encode");
         file.push(b'\n');
@@ -226,13 +232,14 @@ impl KeyFile {
             signing.push(Arc::new(key));
         }
         let named = raw.signing_keys.current;
+        let checkpoint = [raw.checkpoint_key].into_iter().chain(raw.later_checkpoint_keys);
         let current = signing.iter().find(|key| *key.kid() == named).map(Arc::clone);
         Ok(Self {
             tokens: Arc::new(token_keys(raw.token_keys)?),
             vault: raw.vault_key.0,
             signing,
             current: current.ok_or(KeyFileRefused::NoSigningKey(named))?,
-            checkpoint: raw.checkpoint_key.0,
+            checkpoint: checkpoint.map(|seed| seed.0).collect(),
         })
     }
 }

@@ -27,6 +27,8 @@ static SEALED_FIELD: LazyLock<ContextKey> =
     LazyLock::new(|| hash_derive_key_context("token-ledger 2026 sealed field v1"));
 static ORIGIN_TAG: LazyLock<ContextKey> =
     LazyLock::new(|| hash_derive_key_context("token-ledger 2026 origin tag v1"));
+static VAULT_COPY: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("token-ledger 2026 vault copy v1"));
 static SUBJECT_LOOKUP: LazyLock<ContextKey> =
     LazyLock::new(|| hash_derive_key_context("token-ledger 2026 subject lookup v1"));
 
@@ -175,6 +177,11 @@ pub fn origin_tag(key: &SubjectKey, address: &str, user_agent: &str) -> OriginTa
 /// Where the vault keeps the row of `sub`: the vault's file alone does not tell whose rows it has.
 pub fn subject_lookup(vault_key: &[u8; 32], sub: &str) -> [u8; 32] {
     *blake3::keyed_hash(&derive(&SUBJECT_LOOKUP, vault_key), sub.as_bytes()).as_bytes()
+}
+
+/// The key under which copies of the vault are sealed: a copy is of no use without the key file.
+pub fn vault_copy_key(vault_key: &[u8; 32]) -> SubjectKey {
+    SubjectKey(derive(&VAULT_COPY, vault_key))
 }
 
 /// The key for one use of `key`; two uses never share one.

@@ -60,6 +60,14 @@ impl Key {
             && self.kept_until().is_none_or(|until| at < until)
     }
 
+    /// What a checkpoint key is for: it signs from its record on until it is retired.
+    pub fn standing_of_checkpoint_key(&self) -> KeyStanding {
+        match self.retired_at {
+            Some(since) => KeyStanding::Retired { since, until: None },
+            None => KeyStanding::Signs { since: self.added_at },
+        }
+    }
+
     fn may_sign(&self) -> bool {
         self.purpose == ACCESS_TOKEN_PURPOSE && self.retired_at.is_none() && !self.is_burnt()
     }

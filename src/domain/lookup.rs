@@ -68,6 +68,11 @@ impl State {
         self.subjects.iter().filter(|subject| subject.erased).map(|subject| subject.id)
     }
 
+    /// The pseudonyms of those who are not erased.
+    pub fn remembered_subjects(&self) -> impl Iterator<Item = SubjectId> {
+        self.subjects.iter().filter(|subject| !subject.erased).map(|subject| subject.id)
+    }
+
     /// A grant by its identifier, dead or alive.
     pub fn grant(&self, id: &GrantId) -> Option<&Grant> {
         grant_of(self, id).map(|entry| &entry.grant)

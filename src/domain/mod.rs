@@ -18,5 +18,8 @@ pub mod assertions;
 pub mod lookup;
 pub mod snapshot;
 pub mod keys;
+pub mod checkpoint_keys;
 pub mod view;
+pub mod judge;
+mod retrace;
 mod table;

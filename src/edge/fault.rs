@@ -4,6 +4,7 @@ use crate::domain::event::{CodeRefusal, RefreshRefusal};
 use crate::domain::refusal::Refusal;
 use crate::edge::rotate::KeyFault;
 use crate::ledger::handle::SubmitError;
+use crate::ledger::notary::Unsigned;
 use crate::ledger::replay::LogError;
 use crate::ledger::tree::RootFault;
 use crate::ledger::vault::VaultError;
@@ -45,6 +46,9 @@ pub enum Fault {
     /// The Merkle tree cannot be read.
     #[error(transparent)]
     Tree(#[from] RootFault),
+    /// No checkpoint is signed.
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
     /// The vault cannot be read or written.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -80,7 +80,7 @@ impl Edge {
     }
 
     /// Records that `what` is read, before it is.
-    async fn note_reading(
+    pub(super) async fn note_reading(
         &self,
         actor: Actor,
         caller: &Caller,

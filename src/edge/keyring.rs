@@ -5,6 +5,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
+use crate::crypto::note_key::KeyName;
+use crate::crypto::note_signer::NoteSigner;
 use crate::crypto::signing::SigningKey;
 use crate::crypto::token::TokenKeys;
 use crate::types::id::KeyId;
@@ -44,6 +46,17 @@ impl Keyring {
     /// All signing keys whose private half is here, oldest first.
     pub fn signing_keys(&self) -> Vec<Arc<SigningKey>> {
         self.file.read().signing_keys().to_vec()
+    }
+
+    /// The keys that may sign checkpoints of the log `name`, oldest first.
+    pub fn checkpoint_signers(&self, name: &KeyName) -> Vec<NoteSigner> {
+        let file = self.file.read();
+        file.checkpoint_seeds().map(|seed| NoteSigner::new(name.clone(), seed)).collect()
+    }
+
+    /// The bytes of the key file as it is now.
+    pub fn encoded(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        self.file.read().encode()
     }
 
     /// Changes the keys: `change` gets a copy, `keep` makes it durable, and only then it is used.

@@ -15,9 +15,13 @@ pub mod register;
 pub mod authorize;
 pub mod operate;
 pub mod rotate;
+pub mod back_up;
 pub mod inquire;
 pub mod list;
+pub mod evidence;
+pub mod checkpoint_keys;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,18 +29,21 @@ use crate::crypto::seal::{origin_tag, seal};
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::{Actor, Origin};
 use crate::edge::assertion::AssertionLimits;
+use crate::edge::back_up::CopyPlaces;
 use crate::edge::client_keys::ClientKeys;
 use crate::edge::fault::Fault;
 use crate::edge::keyring::Keyring;
 use crate::edge::throttle::Throttle;
 use crate::entropy::{Entropy, bytes};
 use crate::ledger::handle::{Ledger, SubmitError};
+use crate::ledger::notary::Notary;
 use crate::ledger::vault::{Person, Vault};
 use crate::ledger::writer::Answer;
 use crate::log::store::Store;
 use crate::oauth::issuer::Issuer;
 use crate::types::id::{OriginTag, RequestId, Seq};
 use crate::types::resource::Resource;
+use crate::types::time::Timestamp;
 
 /// What an origin is sealed for: nothing sealed elsewhere opens in its place.
 pub const ORIGIN_PURPOSE: &[u8] = b"origin";
@@ -83,6 +90,8 @@ pub struct EdgeLimits {
     pub scan_wait_ms: u64,
     /// For how long a signing key is published before it is used, in seconds.
     pub key_published_before_use_s: u64,
+    /// How long an old checkpoint key signs beside the next one, in seconds.
+    pub checkpoint_key_overlap_s: u64,
     /// How old a signing key is when the next one is made, in seconds; 0 leaves that to operators.
     pub key_rotation_s: u64,
 }
@@ -107,11 +116,17 @@ pub struct Edge {
     pub assertion_limits: AssertionLimits,
     /// Where the private keys are kept; none in memory.
     pub keys_file: Option<std::path::PathBuf>,
+    /// Where copies of the vault and the keys go.
+    pub copies: CopyPlaces,
     /// Held by one change of a client's metadata or of the keys at a time: each rests on what it
     /// read before.
     pub changing: tokio::sync::Mutex<()>,
     /// Turns for those who read much of the log at once.
     pub scans: tokio::sync::Semaphore,
+    /// Who signs checkpoints.
+    pub notary: Arc<Notary>,
+    /// Who reads bundles of records, and when that was recorded last.
+    pub readers: parking_lot::Mutex<BTreeMap<String, Timestamp>>,
     /// Slows down those who guess.
     pub throttle: Throttle,
     /// The bounds.

@@ -3,6 +3,7 @@
 use crate::audit::records::first_with_digest;
 use crate::crypto::leak::{TokenKind, kind_and_digest};
 use crate::crypto::presented::Presented;
+use crate::domain::checkpoint_keys::CHECKPOINT_PURPOSE;
 use crate::domain::command::{BlacklistTarget, Command, Owner};
 use crate::domain::event::{Event, Target};
 use crate::domain::record::{About, Actor, Record};
@@ -73,6 +74,7 @@ impl Edge {
                 (BlacklistTarget::Other(Target::Client(client)), Some(caller.in_clear()))
             }
             Banned::Key(kid) => {
+                self.check_not_checkpoint_key(&kid)?;
                 self.spare_signer(actor.clone(), caller, &kid).await?;
                 (BlacklistTarget::Other(Target::Key(kid)), Some(caller.in_clear()))
             }
@@ -90,6 +92,17 @@ impl Edge {
         self.submit(asked).await?.outcome?;
         let entry = self.ledger.state().entry(&id).cloned();
         entry.ok_or(Fault::Broken("a blacklist entry is not there"))
+    }
+
+    /// Nothing that it signs is a token, and checkpoints are not taken back.
+    fn check_not_checkpoint_key(&self, kid: &KeyId) -> Result<(), Fault> {
+        let state = self.ledger.state();
+        if state.key(kid).is_some_and(|key| key.purpose == CHECKPOINT_PURPOSE) {
+            let what = "a checkpoint key is not blacklisted but replaced: \
+                        `keys rotate --checkpoint --compromised`";
+            return Err(Fault::refused(ErrorCode::InvalidRequest, what));
+        }
+        Ok(())
     }
 
     fn token_target(&self, token: &Secret) -> Result<BlacklistTarget, Fault> {

@@ -7,6 +7,7 @@ use tokio::sync::MutexGuard;
 
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::signing::{SigningAlgorithm, SigningKey};
+use crate::domain::checkpoint_keys::CHECKPOINT_PURPOSE;
 use crate::domain::command::Command;
 use crate::domain::keys::{ACCESS_TOKEN_PURPOSE, KeyStanding};
 use crate::domain::record::{Actor, Origin};
@@ -65,12 +66,12 @@ pub struct ShownKey {
 
 /// Who has a key made.
 #[derive(Clone)]
-struct By {
-    actor: Actor,
-    origin: Option<Origin>,
+pub(super) struct By {
+    pub(super) actor: Actor,
+    pub(super) origin: Option<Origin>,
 }
 
-const BY_ITSELF: By = By { actor: Actor::Ledger, origin: None };
+pub(super) const BY_ITSELF: By = By { actor: Actor::Ledger, origin: None };
 
 impl Edge {
     /// The keys whose tokens may still be alive, and those that will sign next, as a JWK set
@@ -100,7 +101,10 @@ impl Edge {
         let signers = SigningAlgorithm::ALL.map(|alg| self.signer_in(&state, alg, now));
         let shown = |key: &Key| {
             let signer = signers.iter().flatten().find(|signer| signer.alg == key.alg);
-            let standing = state.standing(key, signer.copied(), period_s);
+            let standing = match key.purpose.as_str() {
+                CHECKPOINT_PURPOSE => key.standing_of_checkpoint_key(),
+                _ => state.standing(key, signer.copied(), period_s),
+            };
             ShownKey { key: key.clone(), standing, published: key.is_published(now) }
         };
         let mut keys: Vec<_> = state.keys().map(shown).collect();
@@ -347,7 +351,7 @@ impl Edge {
         Ok(())
     }
 
-    async fn retire(&self, kid: KeyId, by: By) -> Result<(), Fault> {
+    pub(super) async fn retire(&self, kid: KeyId, by: By) -> Result<(), Fault> {
         let retire = self.asked(by.actor, by.origin, Command::RetireKey { kid });
         match self.submit(retire).await?.outcome {
             // It was retired meanwhile.
@@ -378,7 +382,7 @@ impl Edge {
     }
 
     /// Changes the keys and their file, off the asynchronous threads.
-    async fn change_keys(
+    pub(super) async fn change_keys(
         &self,
         change: impl FnOnce(&mut KeyFile) -> Result<(), KeyFileRefused> + Send + 'static,
     ) -> Result<(), Fault> {

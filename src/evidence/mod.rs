@@ -8,3 +8,6 @@ pub mod url;
 pub mod stored;
 pub mod builder;
 pub mod writer;
+pub mod keys;
+pub mod verifier;
+pub mod feed;

@@ -106,7 +106,7 @@ fn hint(status: u16) -> &'static str {
 }
 
 /// A log that can be read, tile by tile.
-pub trait LogSource {
+pub trait LogSource: Sync {
     /// Where `name` lies, for messages: a path or an address.
     fn place(&self, name: &str) -> String;
 

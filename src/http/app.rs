@@ -13,6 +13,10 @@ pub struct App {
     pub edge: Arc<Edge>,
     /// The log's database, for its counters; none in memory.
     pub database: Option<Arc<SledDatabase>>,
+    /// Whether the public listener serves the log, too.
+    pub public_log: bool,
+    /// Whether records are served to everybody.
+    pub publish_entries: bool,
     /// Who is believed about where a request came from.
     pub proxies: Proxies,
     /// Which pages may read answers.

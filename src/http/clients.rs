@@ -12,6 +12,7 @@ use crate::edge::authorize::GrantRequest;
 use crate::edge::fault::Fault;
 use crate::edge::register::PREVIOUS_SECRET_LIFETIME_S;
 use crate::http::app::App;
+use crate::http::evidence::{add_receipt, wants_receipt};
 use crate::http::operations::Reason;
 use crate::http::request::{Unread, actor, caller, json, json_bytes, query};
 use crate::http::respond::{answer, json as json_answer, uncached};
@@ -301,9 +302,15 @@ async fn revoke_grant(
 ) -> HttpResponse {
     answer(async {
         let actor = actor(&app, &request, Role::Administrator)?;
+        let wants_receipt = wants_receipt(&request)?;
         let asked: Reason = optional_json(&app, &request, payload).await?;
         let reason = Some(asked.optional()?).filter(|reason| !reason.is_empty());
-        app.edge.revoke_grant(actor, &caller(&request), id(&path)?, reason).await?;
+        let seq = app.edge.revoke_grant(actor, &caller(&request), id(&path)?, reason).await?;
+        if wants_receipt {
+            let mut body = json!({ "seq": seq, "receipt": null });
+            add_receipt(&app, &mut body, seq).await;
+            return Ok(json_answer(StatusCode::OK, &body));
+        }
         Ok(uncached(StatusCode::NO_CONTENT).finish())
     })
     .await

@@ -39,7 +39,12 @@ async fn readyz(app: Data<App>) -> HttpResponse {
         let body = json!({ "status": "stopped", "reason": "the writer has stopped" });
         return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);
     }
-    json_answer(StatusCode::OK, &json!({ "status": "ready" }))
+    // Tokens are given all the same: who routes them here must go on to.
+    let checkpoints = match app.edge.notary.failure() {
+        Some(_) => "stopped",
+        None => "signed",
+    };
+    json_answer(StatusCode::OK, &json!({ "status": "ready", "checkpoints": checkpoints }))
 }
 
 async fn metrics(app: Data<App>) -> HttpResponse {
@@ -79,6 +84,7 @@ impl Collector for Figures {
             ("commands", "Commands answered.", count(&written.commands)),
             ("record_bytes", "Bytes of records made durable.", count(&written.record_bytes)),
             ("overloaded", "Commands turned away.", count(&written.overloaded)),
+            ("checkpoints", "Checkpoints signed since the start.", self.app.edge.notary.signed()),
             ("syncs", "Syncs of the log.", self.app.database.as_ref().map_or(0, |d| d.syncs())),
         ];
         for (name, help, value) in counters {
@@ -86,6 +92,10 @@ impl Collector for Figures {
             let one = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(one)?;
         }
+        let notary = &self.app.edge.notary;
+        let covered = notary.newest().map_or(0, |newest| newest.head.size);
+        let covered = usize::try_from(covered).unwrap_or(usize::MAX);
+        let unsigned = usize::from(notary.failure().is_some());
         let gauges = [
             ("clients", "Registered clients.", counts.clients),
             ("subjects", "Resource owners.", counts.subjects),
@@ -93,6 +103,8 @@ impl Collector for Figures {
             ("access_tokens", "Access tokens in memory.", counts.access_tokens),
             ("blacklist_entries", "Blacklist entries, lifted ones too.", counts.blacklist),
             ("queued_commands", "Commands that wait.", ledger.queued()),
+            ("checkpoint_size", "Records that the newest checkpoint covers.", covered),
+            ("checkpoints_stopped", "1 once no checkpoint is signed any more.", unsigned),
             ("stopped", "1 once nothing is written any more.", usize::from(ledger.has_stopped())),
         ];
         for (name, help, value) in gauges {

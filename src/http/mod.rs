@@ -8,6 +8,7 @@ pub mod public;
 pub mod clients;
 pub mod operations;
 pub mod inquiries;
+pub mod evidence;
 pub mod health;
 pub mod server;
 pub mod tls;

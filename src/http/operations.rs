@@ -7,14 +7,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::crypto::signing::SigningAlgorithm;
+use crate::domain::checkpoint_keys::CHECKPOINT_PURPOSE;
 use crate::domain::keys::KeyStanding;
 use crate::domain::state::Entry;
 use crate::edge::authenticate::Role;
+use crate::edge::checkpoint_keys::RotatedCheckpointKey;
 use crate::edge::fault::Fault;
 use crate::edge::operate::Banned;
 use crate::edge::rotate::{Rotated, ShownKey};
 use crate::http::app::App;
 use crate::http::clients::{id, optional_json, page_limit};
+use crate::http::evidence::{add_receipt, wants_receipt};
 use crate::http::request::{actor, caller, json, query};
 use crate::http::respond::{answer, json as json_answer};
 use crate::http::server::{route, routes};
@@ -32,8 +35,11 @@ pub fn configure(config: &mut ServiceConfig) {
     routes(config, "/admin/blacklist", "GET, POST", both);
     route(config, "/admin/blacklist/{id}", "DELETE", delete().to(lift));
     route(config, "/admin/subjects/erase", "POST", post().to(erase));
+    route(config, "/admin/backup", "POST", post().to(back_up));
     route(config, "/admin/keys", "GET", get().to(keys));
     route(config, "/admin/keys/rotate", "POST", post().to(rotate_key));
+    let rotate = post().to(rotate_checkpoint_key);
+    route(config, "/admin/keys/checkpoint/rotate", "POST", rotate);
 }
 
 /// A body that holds nothing but a reason.
@@ -154,11 +160,16 @@ fn entry_json(entry: &Entry) -> Value {
 async fn add(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
         let actor = actor(&app, &request, Role::Administrator)?;
+        let wants_receipt = wants_receipt(&request)?;
         let body: BlacklistBody = json(&app, &request, payload).await?;
         let reason = required("reason", body.reason)?;
         let banned = body.target.banned()?;
         let entry = app.edge.blacklist(actor, &caller(&request), banned, reason).await?;
-        Ok(json_answer(StatusCode::CREATED, &entry_json(&entry)))
+        let mut body = entry_json(&entry);
+        if wants_receipt {
+            add_receipt(&app, &mut body, Some(entry.seq)).await;
+        }
+        Ok(json_answer(StatusCode::CREATED, &body))
     })
     .await
 }
@@ -200,10 +211,15 @@ async fn lift(
 ) -> HttpResponse {
     answer(async {
         let actor = actor(&app, &request, Role::Administrator)?;
+        let wants_receipt = wants_receipt(&request)?;
         let asked: Reason = optional_json(&app, &request, payload).await?;
         let (caller, id) = (caller(&request), id(&path)?);
         let entry = app.edge.lift(actor, &caller, id, asked.optional()?).await?;
-        Ok(json_answer(StatusCode::OK, &entry_json(&entry)))
+        let mut body = entry_json(&entry);
+        if wants_receipt {
+            add_receipt(&app, &mut body, entry.lifted).await;
+        }
+        Ok(json_answer(StatusCode::OK, &body))
     })
     .await
 }
@@ -260,8 +276,25 @@ async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Administrator)?;
         let (keys, as_of) = app.edge.shown_keys()?;
-        let keys: Vec<Value> = keys.into_iter().map(key_json).collect();
-        Ok(json_answer(StatusCode::OK, &json!({ "keys": keys, "as_of": as_of })))
+        let (notes, tokens): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|shown| shown.key.purpose == CHECKPOINT_PURPOSE);
+        let shown =
+            |keys: Vec<ShownKey>| -> Vec<Value> { keys.into_iter().map(key_json).collect() };
+        let body = json!({
+            "keys": shown(tokens), "checkpoint_keys": shown(notes), "as_of": as_of
+        });
+        Ok(json_answer(StatusCode::OK, &body))
+    })
+    .await
+}
+
+async fn back_up(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let done = app.edge.back_up(actor, &caller(&request)).await?;
+        let vault = done.vault.map(|(file, people)| json!({ "file": file, "subjects": people }));
+        let keys = done.keys.map(|file| json!({ "file": file }));
+        Ok(json_answer(StatusCode::OK, &json!({ "vault": vault, "keys": keys })))
     })
     .await
 }
@@ -271,6 +304,30 @@ async fn keys(app: Data<App>, request: HttpRequest) -> HttpResponse {
 struct RotateBody {
     alg: SigningAlgorithm,
     now: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RotateCheckpointBody {
+    compromised: bool,
+}
+
+async fn rotate_checkpoint_key(
+    app: Data<App>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    answer(async {
+        let actor = actor(&app, &request, Role::Administrator)?;
+        let asked: RotateCheckpointBody = optional_json(&app, &request, payload).await?;
+        let caller = caller(&request);
+        let rotated = app.edge.rotate_checkpoint_key(actor, &caller, asked.compromised).await?;
+        let RotatedCheckpointKey { kid, vkey, both_until, made } = rotated;
+        let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+        let body = json!({ "kid": kid, "vkey": vkey, "both_until": both_until, "made": made });
+        Ok(json_answer(status, &body))
+    })
+    .await
 }
 
 async fn rotate_key(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {

@@ -96,6 +96,10 @@ fn fault_response(fault: &Fault) -> HttpResponse {
             rendered.finish_with()
         }
         Fault::Unavailable(reason) => unavailable(&reason.to_string()),
+        Fault::Unsigned(reason) => {
+            tracing::error!(%reason, "no checkpoint can be given");
+            unavailable("no checkpoint is signed at present; an operator must look at it")
+        }
         Fault::Log(_) | Fault::Tree(_) | Fault::Vault(_) | Fault::Keys(_) | Fault::Broken(_) => {
             // The detail is for the operator only (RFC 7009 section 2.2.1 for the status).
             tracing::error!(error = %fault, "a request could not be served");

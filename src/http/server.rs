@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 
 use crate::http::app::App;
 use crate::http::respond::{method_not_allowed, not_found, not_found_error};
-use crate::http::{clients, health, inquiries, operations, public};
+use crate::http::{clients, evidence, health, inquiries, operations, public};
 
 /// The same bounds for both listeners, with TLS or without; their types differ.
 macro_rules! served {
@@ -102,13 +102,19 @@ pub fn listen(
     let (public, admin) = (public_socket.local_addr()?, admin_socket.local_addr()?);
     let issuer_path = app.edge.issuer.path().to_owned();
     let well_known = app.edge.issuer.well_known_path();
+    let public_log = app.public_log;
     let public_app = app.clone();
     let public_server = served!(
         HttpServer::new(move || {
             let (path, well_known) = (issuer_path.clone(), well_known.clone());
             ActixApp::new()
                 .app_data(public_app.clone())
-                .configure(move |config| public::configure(config, &path, &well_known))
+                .configure(move |config| {
+                    public::configure(config, &path, &well_known);
+                    if public_log {
+                        evidence::configure_public(config, &path);
+                    }
+                })
                 .configure(health::configure_checks)
                 .default_service(web::to(not_found))
         }),
@@ -125,6 +131,7 @@ pub fn listen(
                 .configure(clients::configure)
                 .configure(operations::configure)
                 .configure(inquiries::configure)
+                .configure(evidence::configure)
                 .configure(health::configure)
                 .default_service(web::to(not_found))
         }),

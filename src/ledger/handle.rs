@@ -149,7 +149,7 @@ impl Ledger {
     }
 
     /// The Merkle tree over the log, for reading. It covers all that [`Ledger::state`] shows.
-    pub fn tree(&self) -> &Tree {
+    pub fn tree(&self) -> &Arc<Tree> {
         &self.shared.tree
     }
 

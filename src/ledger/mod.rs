@@ -3,6 +3,8 @@
 
 pub mod handle;
 pub mod tree;
+pub mod checkpoints;
+pub mod notary;
 pub mod writer;
 pub mod coalesce;
 pub mod replay;
@@ -12,4 +14,3 @@ pub mod vault;
 pub mod vault_files;
 mod fold;
 pub mod open;
-pub mod verify;

@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::crypto::digest;
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
+use crate::crypto::note_key::KeyError;
+use crate::crypto::note_signer::NoteSigner;
 use crate::crypto::token::new_client_secret;
+use crate::domain::checkpoint_keys::checkpoint_key_record;
 use crate::domain::client::ClientMetadata;
 use crate::domain::command::{Asked, Command};
 use crate::domain::record::Actor;
@@ -19,6 +22,7 @@ use crate::domain::state::State;
 use crate::entropy::{Entropy, bytes};
 use crate::ledger::fold::{Folded, empty_tree, open_and_fold};
 use crate::ledger::handle::{Ledger, Limits};
+use crate::ledger::notary::Unsigned;
 use crate::ledger::replay::LogError;
 use crate::ledger::snapshot::Snapshotter;
 use crate::ledger::tree::Tree;
@@ -91,6 +95,12 @@ pub enum OpenError {
         /// What the first record says.
         found: String,
     },
+    /// Fence, checkpoints and log do not agree.
+    #[error(transparent)]
+    Notary(#[from] Unsigned),
+    /// The origin is no name of a key.
+    #[error("the issuer gives no name for the checkpoint key: {0}; choose another issuer")]
+    Origin(#[source] KeyError),
     /// A first record was refused: a bug.
     #[error("the first records of a new ledger were refused: {0}")]
     Refused(#[from] Refusal),
@@ -128,10 +138,12 @@ pub fn create(
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
 ) -> Result<FirstAdministrator, OpenError> {
+    let name = beginning.origin.parse().map_err(OpenError::Origin)?;
     let marker = Marker::new(beginning.issuer.to_owned(), clock.now());
     let directory = Arc::new(DataDirectory::create(path, &marker)?);
     let keys_path = directory.keys_file();
     let keys = KeyFile::generate(entropy).map_err(|source| keys_fault(&keys_path, source))?;
+    let signer = NoteSigner::new(name, keys.checkpoint_seed());
     write_durably(&keys_path, &keys.encode(), FILE_MODE)?;
     drop(VaultFiles::create(Arc::clone(&directory), VAULT_CACHE_BYTES)?);
     let database = Arc::new(SledDatabase::create(&directory.log_dir(), cache_bytes_max)?);
@@ -141,7 +153,9 @@ pub fn create(
     let mut writer = Writer::new(Arc::clone(&store), tree, Arc::clone(&state), clock, 1);
     let minted = new_client_secret(entropy);
     let client = administrator_id(entropy);
-    for command in first_commands(&beginning, &keys, &client, digest_of(&minted.token)) {
+    let checkpoint_key = checkpoint_key_record(signer.verifier());
+    let first = first_commands(&beginning, &keys, &client, digest_of(&minted.token));
+    for command in first.into_iter().chain([checkpoint_key]) {
         let request = RequestId::from_bytes(bytes(entropy));
         let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
         for answer in writer.commit(std::iter::once(&asked))? {

@@ -2,7 +2,7 @@
 //! auditor's past and the offline verification. Never writes, never repairs.
 
 use crate::domain::record::{About, Back, NotARecord, Record};
-use crate::domain::state::State;
+use crate::domain::state::{Head, State};
 use crate::ledger::read_ahead::read_ahead;
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
@@ -90,21 +90,38 @@ fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
 
 fn check(state: &State, decoded: Result<Record, NotARecord>) -> Result<Record, Broken> {
     let record = decoded?;
-    let head = state.head();
-    if record.seq != state.next_seq() {
+    check_chain(state.head(), &record)?;
+    check_back(state, &record)?;
+    Ok(record)
+}
+
+/// Whether `record` follows the record `head`: its place, its `prev` and its time.
+///
+/// # Errors
+/// [`Broken`]: it does not.
+pub fn check_chain(head: Option<Head>, record: &Record) -> Result<(), Broken> {
+    if record.seq != head.map_or(Seq(0), |head| head.seq.next()) {
         return Err(Broken::OutOfOrder { says: record.seq });
     }
     if record.prev != head.map(|head| head.leaf) {
         return Err(Broken::Unchained);
     }
-    if let Some(before) = head.map(|head| head.at).filter(|before| record.at < *before) {
-        return Err(Broken::BackInTime { at: record.at, before });
+    match head.map(|head| head.at).filter(|before| record.at < *before) {
+        Some(before) => Err(Broken::BackInTime { at: record.at, before }),
+        None => Ok(()),
     }
+}
+
+/// Whether the back links of `record` name the newest records of its trails, as `state` knows them.
+///
+/// # Errors
+/// [`Broken::BackLinks`]: they do not.
+pub fn check_back(state: &State, record: &Record) -> Result<(), Broken> {
     let known = back(state, &record.about);
-    if record.back != known {
-        return Err(Broken::BackLinks { says: record.back, known });
+    if record.back == known {
+        return Ok(());
     }
-    Ok(record)
+    Err(Broken::BackLinks { says: record.back, known })
 }
 
 /// The newest record of each trail that `about` names.

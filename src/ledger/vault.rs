@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::crypto::seal::{
-    SealBroken, Sealed, SubjectKey, TooLongToSeal, open, seal, subject_lookup,
+    SealBroken, Sealed, SubjectKey, TooLongToSeal, open, seal, subject_lookup, vault_copy_key,
 };
 use crate::entropy::{Entropy, bytes};
 use crate::log::store::StoreError;
@@ -13,6 +13,12 @@ use crate::types::id::SubjectId;
 
 /// What a `sub` is sealed for: nothing sealed elsewhere opens in its place.
 pub const SUB_PURPOSE: &[u8] = b"sub";
+
+/// Is shown a key and its value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'a;
+
+/// A person's row as it is copied: the pseudonym, and what [`Vault::each`] showed.
+pub type PersonRow = (SubjectId, Zeroizing<Vec<u8>>);
 
 /// Rows on a disk of their own.
 pub trait Rows: Send + Sync {
@@ -31,6 +37,11 @@ pub trait Rows: Send + Sync {
     /// # Errors
     /// Whether the rows are gone is not known then; the caller tries again after a restart.
     fn remove(&self, keys: &[&[u8]]) -> Result<(), StoreError>;
+    /// Shows every row to `visit`, in no order, until that fails.
+    ///
+    /// # Errors
+    /// What `visit` says, or when the rows cannot be read to their end.
+    fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError>;
     /// Whether bytes of removed rows may still stand in a file.
     ///
     /// # Errors
@@ -154,6 +165,44 @@ impl Vault {
         let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(*subject))?;
         self.rows.remove(&[lookup, subject.as_bytes()])?;
         Ok(true)
+    }
+
+    /// The key under which copies of this vault are sealed.
+    pub fn copy_key(&self) -> SubjectKey {
+        vault_copy_key(&self.key)
+    }
+
+    /// Shows the row of each person to `take`: all of one moment, since nobody is registered or
+    /// erased meanwhile. Look-ups do not wait.
+    ///
+    /// # Errors
+    /// [`VaultError`]: what `take` says, or the vault cannot be read to its end.
+    pub fn each(
+        &self,
+        mut take: impl FnMut(&SubjectId, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), VaultError> {
+        let _one = self.registering.lock();
+        // The other rows, whose keys are longer, follow from these.
+        Ok(self.rows.each(&mut |key, row| match <[u8; 16]>::try_from(key) {
+            Ok(subject) => take(&SubjectId::from_bytes(subject), row),
+            Err(_) => Ok(()),
+        })?)
+    }
+
+    /// Puts rows back that [`Vault::each`] showed, all or none; durable when it returns.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] for a row that is none; [`VaultError::Store`].
+    pub fn put_back(&self, people: &[PersonRow]) -> Result<(), VaultError> {
+        let mut rows: Vec<(&[u8], &[u8])> = Vec::with_capacity(2 * people.len());
+        for (subject, row) in people {
+            let lookup = row.get(KEY_BYTES..KEY_BYTES * 2);
+            let lookup = lookup.ok_or(VaultError::Damaged(*subject))?;
+            rows.push((lookup, subject.as_bytes()));
+            rows.push((subject.as_bytes(), row));
+        }
+        let _one = self.registering.lock();
+        Ok(self.rows.put(&rows)?)
     }
 
     /// Whether bytes of the erased may still stand in a file.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use zeroize::Zeroizing;
 
-use crate::ledger::vault::Rows;
+use crate::ledger::vault::{Rows, Visit};
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::file::{FILE_MODE, FileError, read_if_there, remove_durably, write_durably};
 use crate::log::sled::SledRows;
 use crate::log::store::StoreError;
 
 /// Says that the current vault may hold bytes of erased rows.
-const REWRITE_DUE: &str = "vault.rewrite-due";
+pub const REWRITE_DUE: &str = "vault.rewrite-due";
 
 /// Rows in the data directory.
 pub struct VaultFiles {
@@ -89,6 +89,17 @@ impl Rows for VaultFiles {
         self.with(|rows| rows.remove(keys))
     }
 
+    fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.with(|rows| {
+            for row in rows.rows() {
+                let (key, value) = row?;
+                let value = Zeroizing::new(value);
+                visit(&key, &value)?;
+            }
+            Ok(())
+        })
+    }
+
     fn needs_rewrite(&self) -> Result<bool, StoreError> {
         Ok(read_if_there(&self.due_path())?.is_some())
     }
@@ -160,6 +171,10 @@ impl Rows for MemoryRows {
             rows.remove(*key);
         }
         Ok(())
+    }
+
+    fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.0.read().iter().try_for_each(|(key, value)| visit(key, value))
     }
 
     fn needs_rewrite(&self) -> Result<bool, StoreError> {

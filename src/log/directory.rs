@@ -18,9 +18,18 @@ use crate::types::time::Timestamp;
 /// The newest layout of a data directory that this version reads.
 pub const FORMAT: u32 = 1;
 
-const MARKER: &str = "token-ledger.json";
-const LOCK: &str = "lock";
-const CLEAN: &str = "clean";
+/// The file that makes a directory a ledger's; written last when one is made.
+pub const MARKER: &str = "token-ledger.json";
+/// The file that the process which has the directory open keeps locked.
+pub const LOCK: &str = "lock";
+/// The mark of the last clean stop.
+pub const CLEAN: &str = "clean";
+/// The private keys.
+pub const KEYS: &str = "keys.json";
+/// The database of the log.
+pub const LOG: &str = "log";
+/// The log as it was before the last recovery.
+pub const LOG_COPY: &str = "log.before-recovery";
 
 /// A data directory, locked for as long as this value lives.
 #[derive(Debug)]
@@ -133,7 +142,11 @@ impl Marker {
         Self { format: FORMAT, issuer, created_at }
     }
 
-    fn decode(dir: &Path, bytes: &[u8]) -> Result<Self, DirectoryError> {
+    /// Reads the marker of the directory `dir`.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NewerFormat`] and [`DirectoryError::Marker`].
+    pub fn decode(dir: &Path, bytes: &[u8]) -> Result<Self, DirectoryError> {
         /// All that is sure to be in the marker of any format.
         #[derive(Deserialize)]
         struct AnyMarker {
@@ -209,12 +222,17 @@ impl DataDirectory {
 
     /// Where the database of the log is.
     pub fn log_dir(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG)
     }
 
     /// Where the private keys are.
     pub fn keys_file(&self) -> PathBuf {
-        self.path.join("keys.json")
+        self.path.join(KEYS)
+    }
+
+    /// Where it is remembered what was signed last, unless that is configured elsewhere.
+    pub fn fence_file(&self) -> PathBuf {
+        self.path.join("fence")
     }
 
     /// Where the snapshots of the projection are.
@@ -290,7 +308,7 @@ impl DataDirectory {
     }
 
     fn log_copy_dir(&self) -> PathBuf {
-        self.path.join("log.before-recovery")
+        self.path.join(LOG_COPY)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -71,21 +71,77 @@ fn fill_complete(
     mode: u32,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    let partial = beside(path, ".tmp");
-    // A leftover of an interrupted write may have other permissions, or be a link elsewhere.
-    remove_if_there(&partial)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&partial)
-        .map_err(FileError::on("create", &partial))?;
-    // The umask narrows the mode given at creation.
-    file.set_permissions(Permissions::from_mode(mode))
-        .and_then(|()| fill(&mut file))
-        .map_err(FileError::on("write", &partial))?;
-    file.sync_all().map_err(FileError::on("fsync", &partial))?;
-    std::fs::rename(&partial, path).map_err(FileError::on("rename to", path))
+    let mut file = PartialFile::create(path, mode)?;
+    fill(file.file.get_mut()).map_err(FileError::on("write", &file.partial))?;
+    file.complete()
+}
+
+/// A file on its way to its name: nothing stands there before [`PartialFile::finish`], and what was
+/// written is removed when it never comes to that.
+#[derive(Debug)]
+pub struct PartialFile {
+    path: PathBuf,
+    partial: PathBuf,
+    file: BufWriter<File>,
+    completed: bool,
+}
+
+impl PartialFile {
+    /// Begins what will be the file `path`, with the permissions `mode`.
+    ///
+    /// # Errors
+    /// When the file system refuses; nothing was changed.
+    pub fn create(path: &Path, mode: u32) -> Result<Self, FileError> {
+        let partial = beside(path, ".tmp");
+        // A leftover of an interrupted write may have other permissions, or be a link elsewhere.
+        remove_if_there(&partial)?;
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(mode).open(&partial);
+        let file = file.map_err(FileError::on("create", &partial))?;
+        let file = BufWriter::new(file);
+        let begun = Self { path: path.to_owned(), partial, file, completed: false };
+        // The umask narrows the mode given at creation.
+        let narrowed = begun.file.get_ref().set_permissions(Permissions::from_mode(mode));
+        narrowed.map_err(FileError::on("restrict the permissions of", &begun.partial))?;
+        Ok(begun)
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// When the disk is full, say: drop it.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(bytes).map_err(FileError::on("write", &self.partial))
+    }
+
+    /// Gives the file its name; `Ok` means that both survive a power cut.
+    ///
+    /// # Errors
+    /// As [`write_durably`].
+    pub fn finish(self) -> Result<(), FileError> {
+        let path = self.path.clone();
+        self.complete()?;
+        sync_parent(&path)
+    }
+
+    /// Gives the file its name, which is not durable yet.
+    fn complete(mut self) -> Result<(), FileError> {
+        self.file.flush().map_err(FileError::on("write", &self.partial))?;
+        self.file.get_ref().sync_all().map_err(FileError::on("fsync", &self.partial))?;
+        let renamed = std::fs::rename(&self.partial, &self.path);
+        renamed.map_err(FileError::on("rename to", &self.path))?;
+        self.completed = true;
+        Ok(())
+    }
+}
+
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        if !self.completed {
+            // A full disk has better uses for its last blocks than half a file.
+            let _ = remove_if_there(&self.partial);
+        }
+    }
 }
 
 /// Removes the file `path`; `Ok` means that it stays removed after a power cut.

@@ -12,6 +12,7 @@ use super::checkpoint::{Checkpoint, CheckpointError, OpenedCheckpoint, Origin};
 use super::leaf::{NodeHash, leaf_hash};
 use super::lines::{decode_hashes, encode_hash, parse_decimal, split_note};
 use super::proof::{ProofError, verify_inclusion};
+use super::tree::TreeHead;
 
 /// How many bytes a receipt may take.
 pub const RECEIPT_BYTES_MAX: usize = 128 * 1024;
@@ -119,9 +120,17 @@ impl Receipt {
         witnesses: &[NoteVerifier],
     ) -> Result<OpenedCheckpoint, ReceiptError> {
         let opened = Checkpoint::open(&self.checkpoint, origin, log, witnesses)?;
-        let head = &opened.checkpoint.head;
-        verify_inclusion(head, self.index, &leaf_hash(record), &self.proof)?;
+        self.prove(record, &opened.checkpoint.head)?;
         Ok(opened)
+    }
+
+    /// Checks that exactly these bytes of `record` stand at the index of the receipt in the tree of
+    /// `head`, which the caller has from the checkpoint and believes.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Proof`]: it is not shown that the record is in the log.
+    pub fn prove(&self, record: &[u8], head: &TreeHead) -> Result<(), ReceiptError> {
+        Ok(verify_inclusion(head, self.index, &leaf_hash(record), &self.proof)?)
     }
 }
 
@@ -129,7 +138,6 @@ impl Receipt {
 mod tests {
     use super::*;
     use crate::crypto::note_signer::NoteSigner;
-    use crate::log::tree::TreeHead;
 
     fn log() -> NoteSigner {
         NoteSigner::new("log.example".parse().expect("a name"), &[1; 32])

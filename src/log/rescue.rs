@@ -9,7 +9,7 @@ use super::file::{self, FileError};
 use super::vaults::remove_tree_durably;
 
 /// In a copy: the recovery that it was made for went well, so a later one may replace it.
-const CONFIRMED: &str = "recovery-confirmed";
+pub const CONFIRMED: &str = "recovery-confirmed";
 
 /// What became of the copy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,8 +19,13 @@ pub struct TreeHead {
 impl TreeHead {
     /// The root as a checkpoint writes it: base64 with padding (RFC 4648 section 4).
     pub fn root_text(&self) -> String {
-        encode_hash(&self.root)
+        hash_text(&self.root)
     }
+}
+
+/// A hash as C2SP writes it: base64 with padding (RFC 4648 section 4).
+pub fn hash_text(hash: &NodeHash) -> String {
+    encode_hash(hash)
 }
 
 /// A node over `2^level` leaves: those from `index * 2^level` on. Only such nodes are ever stored,

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use super::directory::DirectoryError;
 use super::file::{self, FileError};
 
-const POINTER: &str = "vault.current";
+/// The file that names the current vault.
+pub const POINTER: &str = "vault.current";
 const PREFIX: &str = "vault-";
 
 /// The vaults of one data directory: `vault-000001`, `vault-000002`, ...

@@ -73,6 +73,20 @@ impl AddCheckpoint {
     }
 }
 
+/// The body of the answer to a request that starts from another size than the witness cosigned
+/// last: that size (tlog-witness, "add-checkpoint", 409 with `text/x.tlog.size`).
+pub fn encode_size(cosigned: u64) -> String {
+    format!("{cosigned}\n")
+}
+
+/// The size in such a body, if it is one.
+pub fn parse_size(body: &[u8]) -> Option<u64> {
+    std::str::from_utf8(body).ok()?.strip_suffix('\n').and_then(parse_decimal)
+}
+
+/// The content type of such a body.
+pub const SIZE_TYPE: &str = "text/x.tlog.size";
+
 /// Judges whether a witness may go from `seen`, the last head it cosigned (`None` before the
 /// first), to `new`. The first head is taken on trust, and then needs no proof.
 ///

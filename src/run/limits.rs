@@ -2,10 +2,11 @@
 //! decides one.
 
 use crate::config::settings::Config;
-use crate::config::value::AssertionAudience;
+use crate::config::value::{AssertionAudience, FilePath};
 use crate::crypto::assertion::AudienceRule;
 use crate::edge::EdgeLimits;
 use crate::edge::assertion::AssertionLimits;
+use crate::edge::back_up::CopyPlaces;
 use crate::edge::client_keys::ClientKeyLimits;
 use crate::edge::throttle::ThrottleLimits;
 use crate::http::server::ServerLimits;
@@ -18,8 +19,14 @@ pub(super) fn edge_limits(config: &Config) -> EdgeLimits {
         trail_records_max: config.trail_records_max,
         scan_wait_ms: config.submit_timeout_ms,
         key_published_before_use_s: u64::from(config.key_published_before_use_s),
+        checkpoint_key_overlap_s: u64::from(config.checkpoint_key_overlap_s),
         key_rotation_s: u64::from(config.key_rotation_s),
     }
+}
+
+pub(super) fn copy_places(config: &Config) -> CopyPlaces {
+    let place = |path: &FilePath| path.path().map(std::path::Path::to_owned);
+    CopyPlaces { vault: place(&config.backup_vault_dir), keys: place(&config.backup_keys_dir) }
 }
 
 pub(super) fn throttle_limits(config: &Config) -> ThrottleLimits {

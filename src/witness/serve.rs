@@ -10,7 +10,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{App, HttpResponse, HttpServer};
 
-use crate::log::witness::ADD_CHECKPOINT_BYTES_MAX;
+use crate::log::witness::{ADD_CHECKPOINT_BYTES_MAX, SIZE_TYPE, encode_size};
 use crate::witness::judge::{NotCosigned, Witness};
 
 /// Connections that are open at once; more wait to be accepted.
@@ -21,8 +21,6 @@ const REQUEST_TIMEOUT_MS: u64 = 10_000;
 const SHUTDOWN_TIMEOUT_S: u64 = 10;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-/// The body of a 409 (tlog-witness, "add-checkpoint").
-const SIZE: &str = "text/x.tlog.size";
 
 /// A witness that serves.
 pub struct ServedWitness {
@@ -93,7 +91,7 @@ fn refusal(refused: &NotCosigned) -> HttpResponse {
         NotCosigned::UnknownLog => StatusCode::NOT_FOUND,
         NotCosigned::NotSigned => StatusCode::FORBIDDEN,
         NotCosigned::Conflict { cosigned: size } | NotCosigned::Fork { size } => {
-            return answer(StatusCode::CONFLICT, SIZE, format!("{size}\n"));
+            return answer(StatusCode::CONFLICT, SIZE_TYPE, encode_size(*size));
         }
         NotCosigned::NotProven(_) => StatusCode::UNPROCESSABLE_ENTITY,
         NotCosigned::Failed(error) => {

@@ -9,6 +9,7 @@ use token_ledger::clock::{Clock, SystemClock};
 use token_ledger::crypto::assertion::AudienceRule;
 use token_ledger::crypto::digest;
 use token_ledger::crypto::keys::KeyFile;
+use token_ledger::crypto::note_signer::NoteSigner;
 use token_ledger::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::record::Actor;
@@ -23,12 +24,15 @@ use token_ledger::http::app::App;
 use token_ledger::http::cors::Origins;
 use token_ledger::http::forwarded::{ForwardedHeader, Proxies};
 use token_ledger::http::server::{ServerLimits, listen};
+use token_ledger::ledger::checkpoints::Checkpoints;
 use token_ledger::ledger::handle::{Ledger, Limits};
+use token_ledger::ledger::notary::{Heartbeat, Notary};
 use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::vault::Vault;
 use token_ledger::ledger::vault_files::MemoryRows;
 use token_ledger::ledger::writer::Writer;
 use token_ledger::log::block::Block;
+use token_ledger::log::fence::MemoryFence;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::side_table::MemoryTable;
 use token_ledger::log::store::{Store, StoreError};
@@ -120,6 +124,8 @@ impl Frail {
             database: None,
             proxies: Proxies { trusted: "".parse().unwrap(), header },
             origins: Origins::default(),
+            public_log: false,
+            publish_entries: false,
             body_bytes_max: 16_384,
             body_timeout_ms: 5000,
         };
@@ -197,6 +203,15 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         ClientKeyLimits { max_age_s: 300, refetch_min_s: 10, timeout_ms: 1000, clients_max: 8 };
     let throttle =
         ThrottleLimits { per_address_minute_max: 1000, per_client_minute_max: 1000, keys_max: 64 };
+    let notary = Notary::open(
+        Arc::clone(ledger.tree()),
+        "ledger.example".parse().unwrap(),
+        Checkpoints::new(Arc::new(MemoryTable::default())),
+        Box::new(MemoryFence::default()),
+        Heartbeat { heartbeat_s: 600 },
+        vec![NoteSigner::new("ledger.example".parse().unwrap(), keys.checkpoint_seed())],
+    )
+    .unwrap();
     Arc::new(Edge {
         ledger,
         vault: Arc::new(Vault::new(rows, Zeroizing::new(*keys.vault_key()))),
@@ -213,7 +228,10 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
         },
         throttle: Throttle::new(throttle, Arc::new(SystemClock)),
         keys_file: None,
+        copies: token_ledger::edge::back_up::CopyPlaces::default(),
         changing: tokio::sync::Mutex::default(),
+        notary: Arc::new(notary),
+        readers: Mutex::default(),
         scans: tokio::sync::Semaphore::new(1),
         limits: EdgeLimits {
             code_lifetime_s: 60,
@@ -222,6 +240,7 @@ fn edge(ledger: Ledger, keys: KeyFile) -> Arc<Edge> {
             trail_records_max: 10,
             scan_wait_ms: 1000,
             key_published_before_use_s: 600,
+            checkpoint_key_overlap_s: 600,
             key_rotation_s: 0,
         },
     })

@@ -15,4 +15,5 @@ pub(crate) mod wire;
 pub(crate) mod frail;
 pub(crate) mod process;
 pub(crate) mod notary;
+pub(crate) mod disk;
 pub(crate) mod snapshots;

@@ -270,6 +270,11 @@ impl Server {
         self.wire.send(body.map_or(call.clone(), |body| call.json(&body))).await
     }
 
+    /// A question of somebody without any token, at the admin listener.
+    pub(crate) async fn stranger(&self, path: &str) -> Answer {
+        self.wire.send(Call::new("GET", self.admin(path))).await
+    }
+
     /// A question of the auditor.
     pub(crate) async fn audit(&self, path: &str) -> Answer {
         self.wire.send(Call::new("GET", self.admin(path)).bearer(&self.audit_token)).await

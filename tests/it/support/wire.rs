@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    /// The same, where it is no text.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A request before it is sent.
@@ -63,7 +65,9 @@ impl Wire {
         }
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let answer = Answer { status, headers, body: response.text().await? };
+        let bytes = response.bytes().await?.to_vec();
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        let answer = Answer { status, headers, body, bytes };
         if 400 <= status {
             self.errors.lock().unwrap().push(format!("{:?} {}", answer.headers, answer.body));
         }

@@ -1,0 +1,101 @@
+//! Brings a directory of tiles up to the newest checkpoint of a log, once. Backups and mirrors are
+//! this, done once or for ever. What its own key did not sign is not copied.
+
+use crate::crypto::note::Note;
+use crate::crypto::note_key::{NoteKeyKind, NoteVerifier};
+use crate::evidence::directory::DirectorySource;
+use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, newest_note};
+use crate::evidence::writer::{TileDirectory, WriteError, Written};
+use crate::log::checkpoint::CheckpointError;
+use crate::log::tree::TreeHead;
+
+/// What a step brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Followed {
+    /// How far the log had come, which is how far the directory has come now.
+    pub head: TreeHead,
+    /// What was written.
+    pub written: Written,
+}
+
+/// Why a directory does not follow. It is left with the checkpoint that it had.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The log cannot be read now; ask again.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The checkpoint is not by a key that was named: an impostor, or a rotation of the key.
+    #[error("{name} is not signed by a key that was named: {source}")]
+    NotSigned {
+        /// Where the checkpoint lies.
+        name: String,
+        /// What is wrong with it.
+        source: CheckpointError,
+    },
+    /// The directory cannot be extended.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl FollowError {
+    /// Whether the evidence itself is wrong. Everything else may pass: a server that is down, a
+    /// disk that is full.
+    pub const fn is_contradiction(&self) -> bool {
+        match self {
+            Self::NotSigned { .. } => true,
+            Self::Source(_) | Self::Write(WriteError::File(_) | WriteError::Source(_)) => false,
+            Self::Write(
+                WriteError::Checkpoint { .. }
+                | WriteError::Differs { .. }
+                | WriteError::Damaged { .. }
+                | WriteError::OtherLog { .. }
+                | WriteError::Shorter { .. }
+                | WriteError::Root { .. },
+            ) => true,
+        }
+    }
+}
+
+/// Copies what `source` has and `directory`, which lies at `path`, has not: tiles first, and last
+/// its newest checkpoint, signed by one of `keys`.
+///
+/// # Errors
+/// [`FollowError`]; what is complete is not copied again next time.
+pub fn follow(
+    directory: &mut TileDirectory,
+    path: &std::path::Path,
+    source: &dyn LogSource,
+    keys: &[NoteVerifier],
+) -> Result<Followed, FollowError> {
+    let note = newest_note(source)?;
+    check_signed(&note, &source.place(CHECKPOINT), keys)?;
+    if is_no_better(&note, path) {
+        return Ok(Followed { head: directory.head(), written: Written::default() });
+    }
+    let written = directory.extend(source, &note)?;
+    Ok(Followed { head: directory.head(), written })
+}
+
+/// Checks that a log's own key signed `note`, which lies at `name`.
+///
+/// # Errors
+/// [`FollowError::NotSigned`].
+pub fn check_signed(note: &Note, name: &str, keys: &[NoteVerifier]) -> Result<(), FollowError> {
+    let of_log: Vec<NoteVerifier> =
+        keys.iter().filter(|key| key.kind() == NoteKeyKind::Note).cloned().collect();
+    match note.open(&of_log) {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            let (name, source) = (name.to_owned(), CheckpointError::from(source));
+            Err(FollowError::NotSigned { name, source })
+        }
+    }
+}
+
+/// Whether the directory has this very checkpoint, with no fewer signatures: one without its
+/// cosignatures must not replace one that has them.
+fn is_no_better(note: &Note, path: &std::path::Path) -> bool {
+    newest_note(&DirectorySource::new(path)).is_ok_and(|held| {
+        held.text() == note.text() && note.signatures().len() <= held.signatures().len()
+    })
+}

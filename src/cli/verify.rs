@@ -1,0 +1,358 @@
+//! `token-ledger verify`: judges evidence of every kind, and says what it did not judge.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::cli::arguments::VerifyArgs;
+use crate::cli::error::Exit;
+use crate::cli::export::mark_as_found;
+use crate::cli::local::{
+    LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
+};
+use crate::clock::Stopwatch;
+use crate::crypto::note::{NOTE_BYTES_MAX, Note};
+use crate::crypto::note_key::{NoteVerifier, Verified};
+use crate::domain::record::RECORD_BYTES_MAX;
+use crate::evidence::directory::DirectorySource;
+use crate::evidence::feed::{Unverified, from_export, from_source, from_store};
+use crate::evidence::keys::{Keys, Untrusted};
+use crate::evidence::source::{CHECKPOINT, LogSource, newest_note};
+use crate::evidence::url::{NotAskable, UrlSource};
+use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
+use crate::ledger::open::open_log;
+use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
+use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt, ReceiptError};
+use crate::types::secret::Secret;
+
+/// How many bytes a file of verifier keys may take.
+const KEYS_BYTES_MAX: usize = 64 * 1024;
+
+/// Why evidence is not shown to be right.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The log is not whole, or cannot be read.
+    #[error(transparent)]
+    Log(#[from] Unverified),
+    /// A checkpoint is not signed by those who should have.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// A receipt proves nothing.
+    #[error("{}: {source}", path.display())]
+    Receipt {
+        /// The receipt.
+        path: PathBuf,
+        /// Why not.
+        source: ReceiptError,
+    },
+    /// A key is none.
+    #[error("{text} is no verifier key, and no file of them: {why}")]
+    Key {
+        /// What was given.
+        text: String,
+        /// Why not.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is longer than what it should be can be.
+    #[error("{} has more than {bytes_max} bytes", path.display())]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A kept checkpoint is no note.
+    #[error("{}: {source}", path.display())]
+    Note {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: crate::crypto::note::NoteError,
+    },
+    /// The server cannot be asked.
+    #[error("--url: {0}")]
+    Url(#[from] NotAskable),
+}
+
+impl VerifyError {
+    /// What a person can do next.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Log(error) if error.is_fault() => {
+                Some("keep it as it is; everything before what is named is whole".into())
+            }
+            Self::Log(_) => {
+                Some("nothing was judged: see that it can be read, and try again".into())
+            }
+            Self::Untrusted(Untrusted::Checkpoint { .. }) => Some(
+                "was the key rotated? give each verifier key of the log, but none that came with \
+                 the evidence alone"
+                    .into(),
+            ),
+            Self::Key { .. } => {
+                Some("`token-ledger keys vkey --data DIR` prints the key of a ledger".into())
+            }
+            Self::Untrusted(_)
+            | Self::Receipt { .. }
+            | Self::File { .. }
+            | Self::TooLong { .. }
+            | Self::Note { .. }
+            | Self::Url(_) => None,
+        }
+    }
+
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Log(error) if !error.is_fault() => Exit::Failed,
+            Self::Log(_) | Self::Receipt { .. } | Self::TooLong { .. } | Self::Note { .. } => {
+                Exit::Unverified
+            }
+            Self::Untrusted(Untrusted::Checkpoint { .. } | Untrusted::NotWitnessed { .. }) => {
+                Exit::Unverified
+            }
+            Self::Untrusted(_) | Self::Key { .. } | Self::Url(_) => Exit::Usage,
+            Self::File { .. } => Exit::Failed,
+        }
+    }
+}
+
+/// What was judged.
+struct Judged {
+    what: String,
+    whole: Whole,
+    /// The newest checkpoint, where there is one.
+    checkpoint: Option<OpenedCheckpoint>,
+}
+
+/// Judges evidence. `bearer` opens the records of a live log.
+pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), LocalError> {
+    log_to_standard_error();
+    let watch = Stopwatch::start();
+    let (log, witnesses) = (verifier_keys(&args.vkey)?, verifier_keys(&args.witness_vkey)?);
+    let keys = Keys::new(log, witnesses).map_err(VerifyError::from)?;
+    if let (Some(receipt), Some(record)) = (&args.evidence.receipt, &args.record) {
+        return verify_receipt(args, &keys, receipt, record);
+    }
+    let kept = kept_checkpoints(&args.checkpoint, &keys)?;
+    let evidence = &args.evidence;
+    let judged = if let Some(data) = &evidence.data {
+        verify_data(data, kept)?
+    } else if let Some(tiles) = &evidence.tiles {
+        verify_source(&DirectorySource::new(tiles), tiles.display().to_string(), &keys, kept)?
+    } else if let Some(url) = &evidence.url {
+        let source = UrlSource::new(url, bearer).map_err(VerifyError::from)?;
+        verify_source(&source, url.clone(), &keys, kept)?
+    } else if let Some(export) = &evidence.export {
+        verify_export(export, kept)?
+    } else {
+        return Ok(());
+    };
+    let kept = args.checkpoint.len();
+    if args.json {
+        say(&as_json(&judged, &keys))
+    } else {
+        say(&as_text(&judged, &keys, kept, watch.seconds()))
+    }
+}
+
+fn verify_data(data: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
+    let replayed =
+        open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("replaying"))?;
+    let mut verifier = Verifier::new(kept);
+    let judged = from_store(replayed.store.as_ref(), &mut verifier, progress("verifying"))
+        .and_then(|()| Ok(verifier.finish(End::Whole)?));
+    // Found wrong or not, it is left as it was found.
+    mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
+    let (whole, _) = judged.map_err(VerifyError::from)?;
+    Ok(Judged { what: data.display().to_string(), whole, checkpoint: None })
+}
+
+fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
+    let read = BufReader::with_capacity(1 << 20, open(export)?);
+    let mut verifier = Verifier::new(kept);
+    let judged = from_export(read, &mut verifier, progress("verifying"))
+        .and_then(|()| Ok(verifier.finish(End::Anywhere)?));
+    let (whole, _) = judged.map_err(VerifyError::from)?;
+    Ok(Judged { what: export.display().to_string(), whole, checkpoint: None })
+}
+
+fn verify_source(
+    source: &dyn LogSource,
+    what: String,
+    keys: &Keys,
+    kept: Vec<Signed>,
+) -> Result<Judged, VerifyError> {
+    let note = newest_note(source).map_err(Unverified::from)?;
+    let place = source.place(CHECKPOINT);
+    let opened = keys.open(&note, &place)?;
+    let Checkpoint { origin, head } = opened.checkpoint.clone();
+    let mut signed = kept;
+    signed.push(Signed { head, place });
+    let mut verifier = Verifier::new(signed);
+    from_source(source, head.size, &mut verifier, progress("verifying"))?;
+    if let Some(found) = verifier.origin().filter(|found| *found != origin.as_str()) {
+        let (found, signed) = (found.to_owned(), origin.to_string());
+        return Err(Unverified::from(Fault::Origin { found, signed }).into());
+    }
+    let (whole, _) = verifier.finish(End::Whole).map_err(Unverified::from)?;
+    Ok(Judged { what, whole, checkpoint: Some(opened) })
+}
+
+fn verify_receipt(
+    args: &VerifyArgs,
+    keys: &Keys,
+    path: &Path,
+    record: &Path,
+) -> Result<(), LocalError> {
+    let receipt = read_bounded(path, RECEIPT_BYTES_MAX)?;
+    let refused = |source| VerifyError::Receipt { path: path.to_owned(), source };
+    let receipt = Receipt::parse(&receipt).map_err(refused)?;
+    let bytes = read_bounded(record, RECORD_BYTES_MAX + 1)?;
+    // A record has no newline inside; the one that an editor or `audit records` adds is not its.
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let opened = keys.open(&receipt.checkpoint, &path.display().to_string());
+    let opened = opened.map_err(VerifyError::from)?;
+    receipt.prove(bytes, &opened.checkpoint.head).map_err(refused)?;
+    let Checkpoint { origin, head } = &opened.checkpoint;
+    if args.json {
+        let body = json!({ "whole": true, "origin": origin.as_str(), "seq": receipt.index,
+            "checkpoint": { "size": head.size, "root": head.root },
+            "cosignatures": cosignatures(&opened.cosignatures) });
+        return say(&body.to_string());
+    }
+    let mut text = format!(
+        "{} is record {} of the log {origin}, as signed over {} records",
+        record.display(),
+        receipt.index,
+        head.size
+    );
+    for by in &opened.cosignatures {
+        text.push_str(&seen_by(by));
+    }
+    say(&text)
+}
+
+/// The heads that the auditor kept, signed by the log's keys where those are known.
+fn kept_checkpoints(paths: &[PathBuf], keys: &Keys) -> Result<Vec<Signed>, VerifyError> {
+    let mut kept = Vec::new();
+    for path in paths {
+        let bytes = read_bounded(path, NOTE_BYTES_MAX)?;
+        let wrong = |source| VerifyError::Note { path: path.clone(), source };
+        let note = Note::parse(&bytes).map_err(wrong)?;
+        let place = path.display().to_string();
+        let head = keys.open_any(&note, &place)?.checkpoint.head;
+        kept.push(Signed { head, place });
+    }
+    Ok(kept)
+}
+
+/// The keys that are named: each is a key, or a file with one on each line.
+fn verifier_keys(named: &[String]) -> Result<Vec<NoteVerifier>, VerifyError> {
+    let mut keys = Vec::new();
+    for text in named {
+        let wrong = |why: String| VerifyError::Key { text: text.clone(), why };
+        let not_a_key = match text.parse() {
+            Ok(key) => {
+                keys.push(key);
+                continue;
+            }
+            Err(error) => error,
+        };
+        let file = read_bounded(Path::new(text), KEYS_BYTES_MAX)
+            .map_err(|error| wrong(format!("{not_a_key}; {error}")))?;
+        let lines = String::from_utf8(file).map_err(|_| wrong("it is not text".to_owned()))?;
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            keys.push(line.parse().map_err(|error| wrong(format!("{line}: {error}")))?);
+        }
+    }
+    Ok(keys)
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read + Send>, VerifyError> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin()));
+    }
+    let opened = File::open(path);
+    Ok(Box::new(opened.map_err(|source| VerifyError::File { path: path.to_owned(), source })?))
+}
+
+fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, VerifyError> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|source| VerifyError::File { path: path.to_owned(), source })?;
+    match bytes_max < bytes.len() {
+        true => Err(VerifyError::TooLong { path: path.to_owned(), bytes_max }),
+        false => Ok(bytes),
+    }
+}
+
+fn cosignatures(by: &[Verified]) -> Vec<Value> {
+    by.iter().map(|by| json!({ "witness": by.name.as_str(), "at": by.at })).collect()
+}
+
+fn seen_by(by: &Verified) -> String {
+    let at = by.at.map_or_else(String::new, |at| format!(" at {at}"));
+    format!("\ncosigned by {}{at}", by.name)
+}
+
+fn as_json(judged: &Judged, keys: &Keys) -> String {
+    let Judged { whole, checkpoint, .. } = judged;
+    let (seq, at, leaf) =
+        whole.head.map_or((None, None, None), |h| (Some(h.seq), Some(h.at), Some(h.leaf)));
+    let mut body = json!({ "whole": true, "records": whole.tree.size, "root": whole.tree.root,
+        "head": { "seq": seq, "at": at, "leaf": leaf } });
+    if let (Some(opened), Some(body)) = (checkpoint, body.as_object_mut()) {
+        let Checkpoint { origin, head } = &opened.checkpoint;
+        body.insert("origin".to_owned(), json!(origin.as_str()));
+        body.insert("checkpoint".to_owned(), json!({ "size": head.size, "root": head.root }));
+        body.insert("signature_checked".to_owned(), json!(keys.vouch()));
+        body.insert("cosignatures".to_owned(), json!(cosignatures(&opened.cosignatures)));
+    }
+    body.to_string()
+}
+
+fn as_text(judged: &Judged, keys: &Keys, kept: usize, seconds: f64) -> String {
+    let Judged { what, whole, checkpoint } = judged;
+    let mut text = format!(
+        "{what} is whole: {} records, dense, chained, back links and times right, each as the \
+         rules have it ({seconds:.1} s)\nroot {}",
+        whole.tree.size, whole.tree.root
+    );
+    if let Some(head) = whole.head {
+        text.push_str(&format!(
+            "\nlast record {} of {}, leaf hash {}",
+            head.seq, head.at, head.leaf
+        ));
+    }
+    if 0 < kept {
+        text.push_str("\nit extends what you kept: nothing before has changed");
+    }
+    match checkpoint {
+        Some(opened) if keys.vouch() => {
+            text.push_str(&format!("\nsigned by {}", opened.checkpoint.origin));
+            for by in &opened.cosignatures {
+                text.push_str(&seen_by(by));
+            }
+        }
+        Some(_) => text.push_str("\nnobody vouches for it: no --vkey was given"),
+        None if kept == 0 => {
+            text.push_str(
+                "\nwhat came after the last record, and who wrote it, is not judged here",
+            );
+        }
+        None => {}
+    }
+    text
+}

@@ -1,0 +1,52 @@
+//! Which keys sign checkpoints: told by their records, so that an auditor finds the answer that the
+//! service has.
+
+use crate::crypto::note_key::NoteVerifier;
+use crate::crypto::note_signer::NoteSigner;
+use crate::domain::command::Command;
+use crate::domain::state::{Key, State};
+use crate::types::id::KeyId;
+
+/// The purpose of keys that sign checkpoints, and nothing else.
+pub const CHECKPOINT_PURPOSE: &str = "checkpoint";
+
+/// The identifier of a checkpoint key in the log.
+pub fn checkpoint_kid(key: &NoteVerifier) -> KeyId {
+    let kid = format!("checkpoint-{}", key.id());
+    kid.parse().expect("letters, digits and a dash are a kid")
+}
+
+/// What makes the log speak of a checkpoint key.
+pub fn checkpoint_key_record(key: &NoteVerifier) -> Command {
+    Command::AddKey {
+        kid: checkpoint_kid(key),
+        purpose: CHECKPOINT_PURPOSE.to_owned(),
+        alg: "EdDSA".to_owned(),
+        public: serde_json::json!({ "vkey": key.to_string() }),
+    }
+}
+
+/// The checkpoint keys that the log knows, oldest first.
+pub fn checkpoint_keys(state: &State) -> Vec<&Key> {
+    let mut keys: Vec<_> = state.keys().filter(|key| key.purpose == CHECKPOINT_PURPOSE).collect();
+    keys.sort_unstable_by_key(|key| key.added);
+    keys
+}
+
+/// The verifier keys that ever signed checkpoints, oldest first, as auditors write them.
+pub fn verifier_keys(state: &State) -> Vec<String> {
+    let vkey = |key: &Key| key.public.get("vkey")?.as_str().map(str::to_owned);
+    checkpoint_keys(state).into_iter().filter_map(vkey).collect()
+}
+
+/// Those of `signers` that sign now: the log knows them and has not retired them. Before the log
+/// knows any, as in ledgers of earlier versions, the oldest.
+pub fn signing_now(state: &State, mut signers: Vec<NoteSigner>) -> Vec<NoteSigner> {
+    let known = |signer: &NoteSigner| state.key(&checkpoint_kid(signer.verifier()));
+    if signers.iter().all(|signer| known(signer).is_none()) {
+        signers.truncate(1);
+        return signers;
+    }
+    signers.retain(|signer| known(signer).is_some_and(|key| key.retired_at.is_none()));
+    signers
+}

@@ -1,0 +1,142 @@
+//! The fence: what was signed last, remembered apart from the log, so that a log that was put back
+//! to an older state is recognised. Never moved back by this program.
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::file::{FILE_MODE, FileError, read_if_there, write_durably};
+
+/// How large a fence may be, in bytes: three short lines.
+const FENCE_BYTES_MAX: usize = 1024;
+
+/// Why the fence cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// The file is not what was written.
+    #[error("{} is damaged: {source}; see `token-ledger fence --help`", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CheckpointError,
+    },
+}
+
+/// Where the fence is kept.
+pub trait Fence: Send + Sync {
+    /// What was signed last; `None` where nothing is remembered.
+    ///
+    /// # Errors
+    /// [`FenceError`]: nothing may be signed.
+    fn newest(&self) -> Result<Option<Checkpoint>, FenceError>;
+
+    /// Remembers `checkpoint`, durably. The caller has made sure that it extends the one before.
+    ///
+    /// # Errors
+    /// [`FenceError`]: it is not known which one is remembered; `checkpoint` may not be published.
+    fn advance(&self, checkpoint: &Checkpoint) -> Result<(), FenceError>;
+
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+}
+
+/// A fence in a file: the three lines of a checkpoint, unsigned.
+#[derive(Debug, Clone)]
+pub struct FenceFile(PathBuf);
+
+impl FenceFile {
+    /// The fence in the file `path`, which need not be there yet.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+impl Fence for FenceFile {
+    fn newest(&self) -> Result<Option<Checkpoint>, FenceError> {
+        let Some(bytes) = read_if_there(&self.0)? else { return Ok(None) };
+        let damaged = |source| FenceError::Damaged { path: self.0.clone(), source };
+        let text = bytes.get(..FENCE_BYTES_MAX.min(bytes.len())).unwrap_or_default();
+        let text = std::str::from_utf8(text).map_err(|_| damaged(CheckpointError::Origin))?;
+        Checkpoint::parse(text).map(Some).map_err(damaged)
+    }
+
+    fn advance(&self, checkpoint: &Checkpoint) -> Result<(), FenceError> {
+        Ok(write_durably(&self.0, checkpoint.encode().as_bytes(), FILE_MODE)?)
+    }
+
+    fn place(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+/// A fence in memory, for tests and simulations. Fails when told to.
+#[derive(Debug, Default)]
+pub struct MemoryFence(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    newest: Option<Checkpoint>,
+    fails: bool,
+}
+
+impl MemoryFence {
+    /// From now on nothing is remembered, and each who tries is told so.
+    pub fn fail(&self, fails: bool) {
+        self.0.lock().fails = fails;
+    }
+
+    /// Remembers something else, or nothing.
+    pub fn set(&self, newest: Option<Checkpoint>) {
+        self.0.lock().newest = newest;
+    }
+}
+
+impl Fence for MemoryFence {
+    fn newest(&self) -> Result<Option<Checkpoint>, FenceError> {
+        Ok(self.0.lock().newest.clone())
+    }
+
+    fn advance(&self, checkpoint: &Checkpoint) -> Result<(), FenceError> {
+        let mut remembered = self.0.lock();
+        if remembered.fails {
+            let source = std::io::Error::other("a fault was injected");
+            return Err(FileError { what: "write", path: PathBuf::from("memory"), source }.into());
+        }
+        remembered.newest = Some(checkpoint.clone());
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::leaf::empty_root;
+    use crate::log::tree::TreeHead;
+
+    #[test]
+    fn a_fence_remembers_and_says_when_it_is_damaged() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("fence");
+        let fence = FenceFile::new(&path);
+        assert_eq!(fence.newest().expect("readable"), None);
+        let origin = "log.example".parse().expect("an origin");
+        let checkpoint = Checkpoint { origin, head: TreeHead { size: 7, root: empty_root() } };
+        fence.advance(&checkpoint).expect("writable");
+        assert_eq!(fence.newest().expect("readable"), Some(checkpoint.clone()));
+        for bytes in [&b""[..], b"log.example\n7\n", &[0xff; 40], &[b'a'; 5000]] {
+            std::fs::write(&path, bytes).expect("writable");
+            assert!(matches!(fence.newest(), Err(FenceError::Damaged { .. })), "{bytes:?}");
+        }
+        std::fs::write(&path, checkpoint.encode() + "more\n").expect("writable");
+        assert!(fence.newest().is_err());
+    }
+}

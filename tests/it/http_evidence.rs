@@ -1,0 +1,277 @@
+//! The log as strangers read it over HTTP: checkpoints, tiles, bundles, proofs, receipts; a restored
+//! backup; and a fence that cannot be written.
+
+use serde_json::{Value, json};
+use token_ledger::crypto::note::Note;
+use token_ledger::crypto::note_key::NoteVerifier;
+use token_ledger::log::bundle::decode_bundle;
+use token_ledger::log::checkpoint::{Checkpoint, Origin};
+use token_ledger::log::leaf::leaf_hash;
+use token_ledger::log::proof::{verify_consistency, verify_inclusion};
+use token_ledger::log::receipt::Receipt;
+use token_ledger::log::tree::{TreeHead, hash_text};
+use token_ledger::types::digest::LeafHash;
+use token_ledger::types::id::Seq;
+
+use crate::merkle::mth;
+use crate::support::server::Server;
+use crate::support::wire::{Answer, Call};
+
+const ORIGIN: &str = "ledger.example/t";
+
+fn origin() -> Origin {
+    ORIGIN.parse().unwrap()
+}
+
+async fn vkeys(server: &Server) -> Vec<NoteVerifier> {
+    let answer = server.stranger("/log/vkeys").await.is(200);
+    answer.body.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// A checkpoint that covers all that was acknowledged, checked.
+async fn fresh(server: &Server) -> TreeHead {
+    let call = Call::new("POST", server.admin("/admin/checkpoint")).bearer(&server.audit_token);
+    opened(server, &server.wire.send(call).await.is(200)).await
+}
+
+async fn opened(server: &Server, answer: &Answer) -> TreeHead {
+    let note = Note::parse(answer.body.as_bytes()).unwrap();
+    let keys = vkeys(server).await;
+    Checkpoint::open(&note, &origin(), &keys[0], &[]).unwrap().checkpoint.head
+}
+
+/// The exact records up to the newest checkpoint, and their leaf hashes.
+async fn records(server: &Server, size: u64) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    while (found.len() as u64) < size {
+        let (from, to) = (found.len(), size - 1);
+        let page = server.audit(&format!("/audit/records?from={from}&to={to}&limit=1000")).await;
+        found.extend(page.is(200).body.lines().map(|line| line.as_bytes().to_vec()));
+    }
+    found
+}
+
+fn hash(text: &Value) -> LeafHash {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap();
+    LeafHash::from_bytes(bytes.try_into().unwrap())
+}
+
+fn hashes(body: &Value) -> Vec<LeafHash> {
+    body["hashes"].as_array().unwrap().iter().map(hash).collect()
+}
+
+#[actix_web::test]
+async fn a_stranger_checks_checkpoint_tiles_and_proofs_with_nothing_but_the_key() {
+    let server = Server::start().await;
+    let first = fresh(&server).await;
+    server.tokens("alice").await;
+    let head = fresh(&server).await;
+    assert!(first.size < head.size);
+    let all = records(&server, head.size).await;
+    let leaves: Vec<_> = all.iter().map(|record| leaf_hash(record)).collect();
+    assert_eq!(mth(&leaves), head.root);
+
+    let served = server.stranger("/log/checkpoint").await.is(200);
+    assert_eq!(served.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(served.header("cache-control"), "public, max-age=1");
+    assert!(head.size <= opened(&server, &served).await.size);
+
+    let path = format!("/log/proof/consistency?old={}&new={}", first.size, head.size);
+    let body = server.stranger(&path).await.is(200).json();
+    verify_consistency(&first, &head, &hashes(&body)).unwrap();
+    assert_eq!(body["new_root"], json!(head.root_text()));
+    for seq in 0..head.size {
+        let path = format!("/log/proof/inclusion?seq={seq}&size={}", head.size);
+        let body = server.stranger(&path).await.is(200).json();
+        let leaf = leaves[usize::try_from(seq).unwrap()];
+        assert_eq!(body["leaf"], json!(hash_text(&leaf)));
+        verify_inclusion(&head, Seq(seq), &leaf, &hashes(&body)).unwrap();
+    }
+    let receipt = server.stranger("/log/proof/receipt?seq=2").await.is(200);
+    let receipt = Receipt::parse(receipt.body.as_bytes()).unwrap();
+    let key = &vkeys(&server).await[0];
+    receipt.verify(&all[2], &origin(), key, &[]).unwrap();
+    assert!(receipt.verify(&all[3], &origin(), key, &[]).is_err());
+}
+
+#[actix_web::test]
+async fn proofs_and_tiles_end_where_the_newest_checkpoint_ends() {
+    let server = Server::start().await;
+    let size = fresh(&server).await.size;
+    for (path, status, error) in [
+        (format!("/log/proof/inclusion?seq=0&size={}", size + 1000), 404, "not_found"),
+        (format!("/log/proof/inclusion?seq={}", size + 1000), 404, "not_found"),
+        (format!("/log/proof/consistency?old=0&new={}", size + 1000), 404, "not_found"),
+        ("/log/proof/consistency?old=2&new=1".to_owned(), 400, "invalid_request"),
+        (format!("/log/proof/receipt?seq={}", size + 1000), 404, "not_found"),
+        ("/log/proof/receipt".to_owned(), 400, "invalid_request"),
+        ("/log/proof/inclusion?seq=x".to_owned(), 400, "invalid_request"),
+        ("/log/tile/0/000".to_owned(), 404, "not_found"),
+        ("/log/tile/0/000.p/255".to_owned(), 404, "not_found"),
+        ("/log/tile/0/000.p/0".to_owned(), 404, "not_found"),
+        ("/log/tile/0/000.p/01".to_owned(), 404, "not_found"),
+        ("/log/tile/1/000.p/1".to_owned(), 404, "not_found"),
+        ("/log/tile/64/000".to_owned(), 404, "not_found"),
+        ("/log/tile/0/../checkpoint".to_owned(), 404, "not_found"),
+        ("/log/tile/data/000".to_owned(), 404, "not_found"),
+    ] {
+        server.stranger(&path).await.fails_with(status, error);
+    }
+    let tile = server.stranger(&format!("/log/tile/0/000.p/{size}")).await.is(200);
+    assert_eq!(tile.header("content-type"), "application/octet-stream");
+    assert_eq!(tile.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(tile.header("content-length"), (size * 32).to_string());
+    // A narrower one of an older size is cut from what is there.
+    let tile = server.stranger("/log/tile/0/000.p/1").await.is(200);
+    assert_eq!(tile.header("content-length"), "32");
+    server.wire.send(Call::new("POST", server.admin("/log/checkpoint"))).await.is(405);
+    let public = server.wire.send(Call::new("GET", server.public("/t/log/checkpoint"))).await;
+    public.is(404);
+}
+
+#[actix_web::test]
+async fn records_are_for_auditors_unless_they_are_published() {
+    let server = Server::start().await;
+    let size = fresh(&server).await.size;
+    let path = format!("/log/tile/entries/000.p/{size}");
+    server.stranger(&path).await.is(401);
+    let call = Call::new("GET", server.admin(&path)).bearer(&server.login_token);
+    server.wire.send(call).await.is(403);
+    let bundle = server.audit(&path).await.is(200);
+    assert!(bundle.header("cache-control").starts_with("private"));
+    server.audit(&path).await.is(200);
+    let readings = server.audit("/audit/records?type=audit.read").await.is(200).records();
+    let of_entries = readings.iter().filter(|record| record["data"]["what"] == "entries").count();
+    assert_eq!(of_entries, 1, "one record stands for an hour of fetching");
+
+    let server = Server::start_with(|raw| {
+        raw.public_log = "yes".to_owned();
+        raw.publish_entries = "yes".to_owned();
+    })
+    .await;
+    let head = fresh(&server).await;
+    let all = records(&server, head.size).await;
+    let path = format!("/t/log/tile/entries/000.p/{}", head.size);
+    let call = Call::new("GET", server.public(&path));
+    let bundle = server.wire.send(call).await.is(200);
+    assert!(bundle.header("cache-control").starts_with("public"));
+    let width = u16::try_from(head.size).unwrap();
+    assert_eq!(decode_bundle(&bundle.bytes, width).unwrap(), all);
+    for path in ["/t/log/checkpoint", "/t/log/vkeys", "/t/log/proof/receipt?seq=0"] {
+        server.wire.send(Call::new("GET", server.public(path))).await.is(200);
+    }
+}
+
+/// The record at `seq`, and the receipt in `body` shown to be its own.
+async fn check_receipt(server: &Server, seq: u64, body: &Value, kind: &str) {
+    let receipt = Receipt::parse(body["receipt"].as_str().unwrap().as_bytes()).unwrap();
+    let path = format!("/audit/records?from={seq}&to={seq}");
+    let record = server.audit(&path).await.is(200).body;
+    assert_eq!(serde_json::from_str::<Value>(&record).unwrap()["type"], kind);
+    let key = &vkeys(server).await[0];
+    receipt.verify(record.trim_end().as_bytes(), &origin(), key, &[]).unwrap();
+}
+
+#[actix_web::test]
+async fn an_operator_takes_the_receipt_of_what_was_done() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    let path = format!("/admin/grants/{}?receipt=1", tokens.grant);
+    let body = server.administer("DELETE", &path, None).await.is(200).json();
+    check_receipt(&server, body["seq"].as_u64().unwrap(), &body, "grant.revoked").await;
+
+    let target = json!({ "target": { "type": "client", "id": "photos" }, "reason": "a test" });
+    let body = server.administer("POST", "/admin/blacklist?receipt=1", Some(target)).await;
+    let body = body.is(201).json();
+    check_receipt(&server, body["seq"].as_u64().unwrap(), &body, "blacklist.added").await;
+    let path = format!("/admin/blacklist/{}?receipt=1", body["id"].as_str().unwrap());
+    let body = server.administer("DELETE", &path, None).await.is(200).json();
+    check_receipt(&server, body["lifted"].as_u64().unwrap(), &body, "blacklist.lifted").await;
+    server.administer("DELETE", "/admin/grants/x?receipt=2", None).await.is(400);
+}
+
+#[actix_web::test]
+async fn a_clean_stop_leaves_a_checkpoint_over_the_record_of_the_stop() {
+    let mut server = Server::start().await;
+    let keys = vkeys(&server).await;
+    server.stop().await;
+    let fence = std::fs::read_to_string(server.data().join("fence")).unwrap();
+    let fenced = Checkpoint::parse(&fence).unwrap();
+    let cache = crate::support::server::CACHE_BYTES;
+    let replayed = token_ledger::ledger::open::open_log(&server.data(), cache, 0, |_| {}).unwrap();
+    assert_eq!(fenced.head, replayed.tree.head());
+    assert_eq!(fenced.origin, origin());
+    assert_eq!(keys.len(), 1, "the first key is in the log from the beginning");
+    token_ledger::ledger::open::leave_clean_mark(&replayed.directory, &replayed.state).unwrap();
+    drop(replayed);
+    server.resume().await;
+    assert!(fenced.head.size < fresh(&server).await.size);
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_tree(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+#[actix_web::test]
+async fn an_old_backup_beside_a_fence_on_another_disk_is_not_served() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let fence = elsewhere.path().join("fence");
+    let mut server = Server::start_with(|raw| raw.fence_file = fence.display().to_string()).await;
+    server.stop().await;
+    let backup = elsewhere.path().join("backup");
+    copy_tree(&server.data(), &backup);
+    server.resume().await;
+    server.tokens("alice").await;
+    server.stop().await;
+
+    let now = elsewhere.path().join("now");
+    std::fs::rename(server.data(), &now).unwrap();
+    copy_tree(&backup, &server.data());
+    let refused = server.run().await.err().unwrap().to_string();
+    assert!(refused.contains("an old backup was restored"), "{refused}");
+    assert!(server.data().join("clean").exists(), "nothing was changed by the attempt");
+    let refused = server.run().await.err().unwrap().to_string();
+    assert!(refused.contains("an old backup was restored"), "{refused}");
+
+    std::fs::remove_dir_all(server.data()).unwrap();
+    copy_tree(&now, &server.data());
+    std::fs::remove_file(&fence).unwrap();
+    let refused = server.run().await.err().unwrap().to_string();
+    assert!(refused.contains("is missing, though a checkpoint"), "{refused}");
+}
+
+#[actix_web::test]
+async fn a_fence_that_cannot_be_written_stops_checkpoints_and_no_token() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let directory = elsewhere.path().join("mounted");
+    std::fs::create_dir(&directory).unwrap();
+    let fence = directory.join("fence").display().to_string();
+    let server = Server::start_with(|raw| raw.fence_file = fence).await;
+    let ready = |server: &Server| server.public("/readyz");
+    let call = Call::new("GET", ready(&server));
+    assert_eq!(server.wire.send(call).await.is(200).json()["checkpoints"], "signed");
+    fresh(&server).await;
+    std::fs::remove_dir_all(&directory).unwrap();
+
+    let tokens = server.tokens("alice").await;
+    let call = Call::new("POST", server.admin("/admin/checkpoint")).bearer(&server.audit_token);
+    server.wire.send(call).await.fails_with(503, "temporarily_unavailable");
+    let call = Call::new("GET", ready(&server));
+    assert_eq!(server.wire.send(call).await.is(200).json()["checkpoints"], "stopped");
+    let metrics = server.stranger("/metrics").await.is(200).body;
+    assert!(metrics.contains("token_ledger_checkpoints_stopped 1"), "{metrics}");
+    server.refreshed(&tokens).await;
+    let path = format!("/admin/grants/{}?receipt=1", tokens.grant);
+    let body = server.administer("DELETE", &path, None).await.is(200).json();
+    assert_eq!(body["receipt"], Value::Null, "it is revoked all the same");
+    server.stranger("/log/checkpoint").await.is(200);
+}
