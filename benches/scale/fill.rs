@@ -27,8 +27,8 @@ use super::commands::{Commands, grant_id};
 use super::process::{disk_bytes, mib};
 
 pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// As many as wait at 64 connections: the size of the blocks on the disk follows from it.
-const BATCH_COMMANDS: usize = 64;
+/// As many as one write makes durable at most, by default.
+const BATCH_COMMANDS: usize = 256;
 /// What one second of the ledger's time holds, so that a tenth of the access tokens are live.
 const COMMANDS_PER_SECOND: u64 = 125;
 const LIFETIME_S: u64 = 3600;
