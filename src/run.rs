@@ -4,6 +4,7 @@ mod closing;
 mod limits;
 mod notary;
 mod transport;
+mod witnesses;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -42,8 +43,11 @@ use crate::run::limits::{
 };
 use crate::run::notary::{keep_covered, keep_covered_in_time, notary_of};
 use crate::run::transport::{certificates, proxies, tls_of};
+use crate::run::witnesses::{ask, submitters};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
+use crate::witness::ask::Unwitnessed;
+use crate::witness::submit::Submitter;
 
 /// How often the signing keys are looked after at least, in seconds.
 const KEY_LOOK_S_MAX: u64 = 60;
@@ -98,6 +102,9 @@ pub enum RunError {
     /// Clients' keys could not be fetched if they were needed.
     #[error("the HTTP client for the keys of clients cannot be set up: {0}")]
     HttpClient(#[source] reqwest::Error),
+    /// A witness cannot be asked as the configuration says.
+    #[error("witnesses: {0}")]
+    Witness(#[from] Unwitnessed),
     /// The writer ended without saying why.
     #[error("the writer ended unexpectedly; what was acknowledged is on the disk: start again")]
     Ended,
@@ -121,7 +128,7 @@ pub struct Running {
     certificates: [Option<Arc<Certificate>>; 2],
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Binds `address`.
@@ -174,10 +181,12 @@ pub async fn start_on(
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let certificates = certificates(&sockets, config)?;
     let throttle = Throttle::new(throttle_limits(config), Arc::clone(&clock));
+    let witnesses = submitters(config, &clock)?;
+    let prepared = Prepared { sockets, certificates, throttle, witnesses };
     let opened = open(path, limits, cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
-    match serve(opened, sockets, certificates, config, entropy, throttle).await {
+    match serve(opened, prepared, config, entropy).await {
         Ok(running) => Ok(running),
         Err(error) => {
             // Or the writer would keep the directory locked for as long as the process lives.
@@ -191,15 +200,22 @@ pub async fn start_on(
     }
 }
 
-async fn serve(
-    opened: Opened,
+/// What is made before the ledger is touched.
+struct Prepared {
     sockets: [TcpListener; 2],
     certificates: [Option<Arc<Certificate>>; 2],
+    throttle: Throttle,
+    witnesses: Vec<Arc<Submitter>>,
+}
+
+async fn serve(
+    opened: Opened,
+    prepared: Prepared,
     config: &Config,
     entropy: Arc<dyn Entropy>,
-    throttle: Throttle,
 ) -> Result<Running, RunError> {
     let Opened { directory, ledger, database, vault, keys, snapshotter, clean } = opened;
+    let Prepared { sockets, certificates, throttle, witnesses } = prepared;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let issuer = directory.marker().issuer.parse::<Issuer>().map_err(|why| unusable(&why))?;
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
@@ -232,6 +248,7 @@ async fn serve(
     let app = Data::new(App {
         edge: Arc::clone(&edge),
         database: Some(Arc::clone(&database)),
+        witnesses: witnesses.clone(),
         proxies: proxies(config),
         origins: Origins::default(),
         public_log: config.public_log == YesNo::Yes,
@@ -249,7 +266,9 @@ async fn serve(
     let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
     let rotating = actix_web::rt::spawn(keep_keys_in_time(Arc::clone(&edge)));
     let interval_ms = config.checkpoint_interval_ms;
+    let mut tasks = ask(&witnesses, &edge);
     let signing = actix_web::rt::spawn(keep_covered_in_time(Arc::clone(&edge), interval_ms));
+    tasks.extend([rewriting, rotating, signing]);
     Ok(Running {
         public,
         admin,
@@ -260,7 +279,7 @@ async fn serve(
         certificates,
         handles,
         serving,
-        tasks: [rewriting, rotating, signing],
+        tasks,
     })
 }
 

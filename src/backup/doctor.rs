@@ -15,7 +15,8 @@ use crate::evidence::directory::DirectorySource;
 use crate::evidence::source::{CHECKPOINT, newest_note};
 use crate::ledger::vault_files::REWRITE_DUE;
 use crate::log::checkpoint::Checkpoint;
-use crate::log::directory::{CLEAN, CleanMark, KEYS, LOCK, LOG, LOG_COPY, MARKER, Marker};
+use crate::log::directory::{CLEAN, CleanMark, FENCE, KEYS, LOCK, LOG, LOG_COPY, MARKER, Marker};
+use crate::log::fence::{Fence, FenceFile};
 use crate::log::file::{beside, list, read_if_there};
 use crate::log::rescue::CONFIRMED;
 use crate::log::vaults::POINTER;
@@ -129,6 +130,7 @@ fn ledger(path: &Path) -> Examined {
     keys(path, &mut found);
     vault(path, is_in_use, &mut found);
     log(path, is_in_use, &mut found);
+    fence(path, &mut found);
     leftovers(path, is_in_use, &mut found);
     found
 }
@@ -270,6 +272,25 @@ fn log(path: &Path, is_in_use: bool, found: &mut Examined) {
             format!("{LOG_COPY} is the log from before a recovery that was never found good"),
             "keep it: it is closer to the crash than the log is now",
         );
+    }
+}
+
+fn fence(path: &Path, found: &mut Examined) {
+    let file = FenceFile::new(&path.join(FENCE));
+    match file.newest() {
+        Ok(Some(signed)) => {
+            let size = signed.head.size;
+            found.good(format!("the fence: a checkpoint of {size} records was signed last"));
+        }
+        Ok(None) => found.notice(
+            format!("there is no {FENCE} here"),
+            "nothing, where fence_file names another place, or nothing was ever signed; else serve \
+             refuses and says what to do",
+        ),
+        Err(error) => found.broken(
+            error.to_string(),
+            "put it back from another copy, or see what token-ledger serve says",
+        ),
     }
 }
 

@@ -8,27 +8,28 @@ use zeroize::Zeroizing;
 
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::note::Note;
-use crate::crypto::note_key::NoteVerifier;
+use crate::crypto::note_key::{KeyName, NoteVerifier};
 use crate::crypto::note_signer::NoteSigner;
 use crate::crypto::seal::vault_copy_key;
 use crate::domain::event::Event;
 use crate::domain::record::Record;
 use crate::domain::state::{Head, State};
+use crate::evidence::feed::{Unverified, from_store};
 use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, entries, newest_note};
-use crate::ledger::open::OpenError;
-use crate::ledger::replay::{LogError, replay};
+use crate::evidence::verifier::{End, Signed, Verifier};
+use crate::ledger::checkpoints::{CHECKPOINTS, Checkpoints, Published};
 use crate::ledger::vault::{Vault, VaultError};
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, CheckpointError};
 use crate::log::directory::{DataDirectory, DirectoryError, Marker};
+use crate::log::fence::{Fence, FenceError, FenceFile};
 use crate::log::file::{
     FILE_MODE, FileError, beside, holds_other_than, lock, sync_parent, write_durably,
 };
-use crate::log::leaf::leaf_hash;
-use crate::log::sled::{SledDatabase, SledStore};
+use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::store::{Store, StoreError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
-use crate::log::tree::{Frontier, TreeHead};
+use crate::log::tree::TreeHead;
 use crate::types::id::Seq;
 use crate::types::time::Timestamp;
 
@@ -95,21 +96,18 @@ pub enum RestoreError {
     /// The first record is not that of a ledger.
     #[error("the copy does not begin with the record that made the ledger of its checkpoint")]
     NoLedger,
-    /// The records are not those that the checkpoint covers.
-    #[error("the {size} records of the copy do not have the root that its checkpoint names")]
-    Root {
-        /// The size of the checkpoint.
-        size: u64,
-    },
+    /// The records are not those that the checkpoint covers, or could not have happened.
+    #[error(transparent)]
+    Unverified(#[from] Unverified),
     /// The key file cannot be used.
     #[error("the copy of the keys cannot be used: {0}")]
     Keys(#[from] KeyFileRefused),
     /// The copy of the vault cannot be used.
     #[error(transparent)]
     VaultCopy(#[from] VaultCopyError),
-    /// The log does not fold.
+    /// The log cannot be written.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Store(#[from] StoreError),
     /// The vault cannot be written.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -119,28 +117,30 @@ pub enum RestoreError {
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The ledger made cannot be opened.
+    /// The fence cannot be written.
     #[error(transparent)]
-    Open(#[from] OpenError),
-}
-
-impl From<StoreError> for RestoreError {
-    fn from(error: StoreError) -> Self {
-        Self::Log(error.into())
-    }
+    Fence(#[from] FenceError),
 }
 
 impl RestoreError {
     /// Whether the copies contradict themselves, and not only the disk or the network.
-    pub const fn is_contradiction(&self) -> bool {
-        matches!(
-            self,
+    pub fn is_contradiction(&self) -> bool {
+        match self {
             Self::Checkpoint { .. }
-                | Self::NoLedger
-                | Self::Root { .. }
-                | Self::VaultCopy(VaultCopyError::Damaged { .. })
-                | Self::Log(LogError::Broken { .. })
-        )
+            | Self::NoLedger
+            | Self::VaultCopy(VaultCopyError::Damaged { .. }) => true,
+            Self::Unverified(error) => error.is_fault(),
+            Self::NotEmpty { .. }
+            | Self::InTheWay { .. }
+            | Self::Source(_)
+            | Self::Keys(_)
+            | Self::VaultCopy(VaultCopyError::File(_) | VaultCopyError::Vault(_))
+            | Self::Store(_)
+            | Self::Vault(_)
+            | Self::Directory(_)
+            | Self::File(_)
+            | Self::Fence(_) => false,
+        }
     }
 }
 
@@ -198,8 +198,13 @@ fn signed_checkpoint(
 ) -> Result<Checkpoint, RestoreError> {
     let wrong = |source| RestoreError::Checkpoint { name: copies.log.place(CHECKPOINT), source };
     let claimed = Checkpoint::parse(note.text()).map_err(wrong)?;
-    let own = claimed.origin.as_str().parse().ok();
-    let own = own.map(|name| NoteSigner::new(name, keys.checkpoint_seed()).verifier().clone());
+    let own: Vec<NoteVerifier> = match claimed.origin.as_str().parse::<KeyName>() {
+        Ok(name) => keys
+            .checkpoint_seeds()
+            .map(|seed| NoteSigner::new(name.clone(), seed).verifier().clone())
+            .collect(),
+        Err(_) => Vec::new(),
+    };
     let mut refused = None;
     for key in own.iter().chain(copies.trusted) {
         match Checkpoint::open(note, &claimed.origin, key, &[]) {
@@ -236,11 +241,7 @@ struct Plan<'a> {
     keys: KeyFile,
 }
 
-fn fill(
-    path: &Path,
-    plan: &Plan<'_>,
-    mut progress: impl FnMut(Seq),
-) -> Result<Restored, RestoreError> {
+fn fill(path: &Path, plan: &Plan<'_>, progress: impl FnMut(Seq)) -> Result<Restored, RestoreError> {
     let Plan { copies, checkpoint, issuer, keys, .. } = plan;
     let marker = Marker::new(issuer.clone(), plan.created_at);
     let directory = Arc::new(DataDirectory::create(path, &marker)?);
@@ -251,10 +252,11 @@ fn fill(
     let store = SledStore::open(Arc::clone(&database))?;
     let head = checkpoint.head;
     append_all(copies.log, &store, head)?;
-    let state = replay(&store, |next| {
-        progress(next.record.seq);
-        Ok(())
-    })?;
+    // Judged as it lies there now: every record, every link, every rule, and the root.
+    let place = copies.log.place(CHECKPOINT);
+    let mut verifier = Verifier::new(vec![Signed { head, place }]);
+    from_store(&store, &mut verifier, progress)?;
+    let (_, state) = verifier.finish(End::Whole).map_err(Unverified::from)?;
     let people = match copies.vault {
         Some(file) => {
             let key = vault_copy_key(keys.vault_key());
@@ -263,21 +265,19 @@ fn fill(
         None => 0,
     };
     let unknown_people = settle(&vault, &state)?;
-    keep_checkpoint(&directory, &database, plan)?;
+    let at = state.head().map_or(plan.created_at, |head| head.at);
+    keep_checkpoint(&directory, &database, plan, at)?;
     database.durable()?;
     Ok(Restored { issuer: issuer.clone(), last: state.head(), head, people, unknown_people })
 }
 
-/// Appends the records of the copy, bundle by bundle, and compares the root at the end.
+/// Appends the records of the copy, bundle by bundle.
 fn append_all(log: &dyn LogSource, store: &dyn Store, head: TreeHead) -> Result<(), RestoreError> {
-    let mut frontier = Frontier::default();
     for index in 0..head.size.div_ceil(u64::from(TILE_WIDTH)) {
         let Some(tile) = TileId::at(TileKind::Entries, index, head.size) else { break };
-        let records = entries(log, tile)?;
-        records.iter().for_each(|record| frontier.append(leaf_hash(record)));
-        store.append(Seq(tile.start()), &records)?;
+        store.append(Seq(tile.start()), &entries(log, tile)?)?;
     }
-    if frontier.head() == head { Ok(()) } else { Err(RestoreError::Root { size: head.size }) }
+    Ok(())
 }
 
 /// Who was erased after the vault was copied is erased again; answers how many people of the log
@@ -296,12 +296,16 @@ fn settle(vault: &Vault, state: &State) -> Result<u64, RestoreError> {
     Ok(unknown)
 }
 
-/// The restored ledger knows what was signed last, so that it never signs less.
+/// The restored ledger knows what was signed last, so that it never signs less. A fence that the
+/// configuration keeps elsewhere may know of more, and then the ledger does not start.
 fn keep_checkpoint(
-    _directory: &DataDirectory,
-    _database: &Arc<SledDatabase>,
+    directory: &DataDirectory,
+    database: &Arc<SledDatabase>,
     plan: &Plan<'_>,
+    at: Timestamp,
 ) -> Result<(), RestoreError> {
-    let _ = &plan.note;
-    Ok(())
+    let table = SledRows::within(Arc::clone(database), CHECKPOINTS)?;
+    let published = Published { head: plan.checkpoint.head, at, note: plan.note.clone() };
+    Checkpoints::new(Arc::new(table)).keep(&published)?;
+    Ok(FenceFile::new(&directory.fence_file()).advance(&plan.checkpoint)?)
 }

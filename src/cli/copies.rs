@@ -17,6 +17,7 @@ use crate::cli::local::{LocalError, log_to_standard_error, progress, say};
 use crate::cli::profile::Profile;
 use crate::cli::remote::{Call, Remote};
 use crate::cli::signals::Signals;
+use crate::cli::verify::verifier_keys;
 use crate::clock::Stopwatch;
 use crate::crypto::note_key::NoteVerifier;
 use crate::evidence::directory::DirectorySource;
@@ -118,23 +119,6 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-/// The keys that `texts` name.
-fn verifiers(texts: &[String]) -> Result<Vec<NoteVerifier>, LocalError> {
-    let mut keys = Vec::new();
-    for text in texts {
-        if let Ok(key) = text.parse() {
-            keys.push(key);
-            continue;
-        }
-        let opened = std::fs::read_to_string(text);
-        let lines = opened.map_err(|source| LocalError::File { path: text.clone(), source })?;
-        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            keys.push(line.parse()?);
-        }
-    }
-    Ok(keys)
-}
-
 /// A directory that follows a log. Its steps wait for the network, off the asynchronous threads.
 struct Follower {
     path: PathBuf,
@@ -187,7 +171,7 @@ struct ServerCopies {
 /// [`CliError`]; its hint says what to do.
 pub fn backup(args: &BackupArgs, console: &mut Console<'_>) -> Result<(), CliError> {
     log_to_standard_error();
-    let keys = verifiers(&args.keys.vkey)?;
+    let keys = verifier_keys(&args.keys.vkey).map_err(LocalError::from)?;
     let profile = Profile::load(args.profile.as_deref(), console.variable)?;
     create_directory(&args.to).map_err(LocalError::from)?;
     let (path, prefix) = (args.to.join(LOG), log_prefix(&profile));
@@ -228,7 +212,7 @@ pub fn backup(args: &BackupArgs, console: &mut Console<'_>) -> Result<(), CliErr
 /// [`CliError`]: the log contradicts what was copied. Everything else is tried again.
 pub fn mirror(args: &MirrorArgs, console: &mut Console<'_>) -> Result<(), CliError> {
     log_to_standard_error();
-    let keys = verifiers(&args.keys.vkey)?;
+    let keys = verifier_keys(&args.keys.vkey).map_err(LocalError::from)?;
     let (prefix, remote) = match &args.url {
         Some(url) => (url.clone(), None),
         None => {
@@ -335,7 +319,7 @@ pub fn run_restore(args: &RestoreArgs) -> Result<(), LocalError> {
     };
     let keys = std::fs::read(&args.keys).map_err(unreadable(&args.keys))?;
     let keys = zeroize::Zeroizing::new(keys);
-    let trusted = verifiers(&args.vkey)?;
+    let trusted = verifier_keys(&args.vkey)?;
     let copies = Copies {
         log: &DirectorySource::new(&args.from),
         keys: &keys,

@@ -13,6 +13,7 @@ use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
 use crate::cli::copies;
 use crate::cli::error::Exit;
 use crate::cli::export::export;
+use crate::cli::open_files;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
 use crate::cli::verify::VerifyError;
@@ -245,6 +246,7 @@ fn serve(args: &ServeArgs) -> Result<(), LocalError> {
     let config = Config::load(&sources)?;
     // Only a test sets it up twice, and the first one stays.
     let _ = telemetry::init(config.log_format, config.log_level);
+    open_files::allow_as_many_as_possible(&config);
     actix_web::rt::System::new().block_on(serve_until_stopped(&args.data, &config))
 }
 

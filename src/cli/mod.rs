@@ -6,6 +6,7 @@ pub mod console;
 pub mod output;
 pub mod arguments;
 mod signals;
+mod open_files;
 pub mod copies;
 pub mod witness;
 pub mod local;

@@ -259,7 +259,7 @@ fn kept_checkpoints(paths: &[PathBuf], keys: &Keys) -> Result<Vec<Signed>, Verif
 }
 
 /// The keys that are named: each is a key, or a file with one on each line.
-fn verifier_keys(named: &[String]) -> Result<Vec<NoteVerifier>, VerifyError> {
+pub(super) fn verifier_keys(named: &[String]) -> Result<Vec<NoteVerifier>, VerifyError> {
     let mut keys = Vec::new();
     for text in named {
         let wrong = |why: String| VerifyError::Key { text: text.clone(), why };

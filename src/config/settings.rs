@@ -230,7 +230,7 @@ settings! {
         witness_pause_ms_max: u64 = 60000, 10..=3600000,
             "The longest pause before a witness that failed is asked again.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,
-            "From which step back of the system's clock on a warning is logged.";
+            "From which step of the system's clock on, forward or back, it is recorded and warned of.";
     }
 }
 

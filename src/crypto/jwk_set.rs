@@ -1,6 +1,8 @@
 //! The public keys of one client as a JWK Set (RFC 7517 section 5): few, told apart by their `kid`.
 //! Which of them checks a signature is decided by the keys, never by what was signed.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -114,12 +116,33 @@ impl PublicJwkSet {
     }
 }
 
+/// A key of each algorithm: the base points of both curves, and a modulus made of hashes. Who could
+/// sign by one of them would gain nothing, for the result is never looked at.
+const NOBODYS: &str = r#"{"keys":[
+    {"kty":"OKP","crv":"Ed25519","x":"WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY"},
+    {"kty":"EC","crv":"P-256","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+     "y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"},
+    {"kty":"RSA","e":"AQAB","n":"5Tfr0FjViFodpbr9z2GAdXJb8ZW11LUQbdgmEiCQngu3nFe9zpJ7YncjUMWQCqtgzyUoijNmev7cObTIYTEqiPC6Uln71VdZGNmqmbPhgUtJAZf5s5vTZFzvEGCA-C2saiDSX0TMC3AVxbEacO1VoRXNk9K8P4TeJvdBpf05wKFpM7kEwyXE0M4EkJBnSOgsPEgPwlWfV-0d54KAY7d7BYPGd-LCF0TbOLoU3VQM_J6JDywbQ8RG5ZStYor0vMpk-9Kto2dNfthH1jHmAgrSSsi-3rIYiUAuHI28wVLhTq09no0S5sQ8AmJ08I-C02wVkywOdZbvtk0clVtKfEqYPw"}]}"#;
+
+/// The set of a client that does not exist. A signature is checked by it where there is no other key,
+/// so that the refusal takes as long as one by a key that is there.
+pub(super) static OF_NOBODY: LazyLock<PublicJwkSet> = LazyLock::new(|| {
+    serde_json::from_str(NOBODYS).expect("three public keys, as the test of this file has found")
+});
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::crypto::base64url;
+
+    #[test]
+    fn c5_the_keys_of_nobody_are_one_of_each_algorithm() {
+        for alg in SigningAlgorithm::ALL {
+            assert!(OF_NOBODY.find(None, alg).is_ok_and(|key| !key.verifies("a", "b")), "{alg:?}");
+        }
+    }
 
     fn ed25519() -> Value {
         json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url::encode(&[7; 32]), "kid": "one" })

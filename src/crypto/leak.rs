@@ -87,7 +87,7 @@ mod tests {
     use crate::types::id::GrantId;
 
     #[test]
-    fn a_leaked_token_is_found_without_any_key() {
+    fn e28_a_leaked_token_is_found_without_any_key() {
         let entropy = SeededEntropy::new(1);
         let keys = TokenKeys::new(1, [(1, TokenKey::generate(&entropy))].into()).expect("a key");
         let grant = GrantId::from_bytes([7; 16]);

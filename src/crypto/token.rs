@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_makes_a_token_unknown() {
+    fn r10_a_flipped_bit_makes_a_token_unknown() {
         let (keys, entropy) = (keys(1, &[0, 1, 2, 3]), SeededEntropy::new(2));
         let minted = [
             keys.mint_refresh(GRANT, &entropy),
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_token_has_the_same_successor_for_ever() {
+    fn e06_the_same_token_has_the_same_successor_for_ever() {
         let minted = keys(1, &[1]).mint_refresh(GRANT, &SeededEntropy::new(5));
         let mut seen = vec![minted.token.expose().to_owned()];
         for generation in 1..=4 {

@@ -61,6 +61,7 @@ events! {
     LedgerCreated "ledger.created" 1;
     LedgerOpened "ledger.opened" 1;
     LedgerClosed "ledger.closed" 1;
+    ClockStepped "clock.stepped" 1;
     ClientRegistered "client.registered" 1;
     ClientUpdated "client.updated" 1;
     ClientSecretRotated "client.secret_rotated" 1;
@@ -144,6 +145,16 @@ data!(
 data!(
     /// A process stopped cleanly.
     LedgerClosed {}
+);
+data!(
+    /// The wall clock jumped, forward or back. The log's time never does: it goes on from the
+    /// newest record, and stands still until a clock that was set back has caught up.
+    ClockStepped {
+        /// What the clock would have shown without the step; at a start, the newest record's time.
+        from: Timestamp,
+        /// What it showed.
+        to: Timestamp,
+    }
 );
 data!(
     /// A client was registered.

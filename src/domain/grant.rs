@@ -189,6 +189,7 @@ impl Grant {
             Event::LedgerCreated(_)
             | Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
+            | Event::ClockStepped(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)
             | Event::ClientSecretRotated(_)

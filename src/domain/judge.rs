@@ -8,7 +8,7 @@
 
 use crate::domain::command::Asked;
 use crate::domain::decide::{Decision, Fact, decide};
-use crate::domain::event::{AccessTokenIssued, CodeRefusal, Event, RefreshRefusal};
+use crate::domain::event::{AccessTokenIssued, ClockStepped, CodeRefusal, Event, RefreshRefusal};
 use crate::domain::keys::ACCESS_TOKEN_PURPOSE;
 use crate::domain::record::{About, Actor, Record};
 use crate::domain::refusal::Refusal;
@@ -77,6 +77,9 @@ pub enum Breach {
     /// A refusal that is counted zero times, or is about nobody.
     #[error("it counts refusals that could not have happened")]
     Miscounted,
+    /// A step of the wall clock that nobody could have noticed so.
+    #[error("it tells of a step of the clock that does not go with its own time, or of none")]
+    Clock,
 }
 
 /// Judges the commands of a log, one after the other, from the first.
@@ -105,6 +108,10 @@ impl Judge {
         self.closed = matches!(first.event, Event::LedgerClosed(_));
         for (before, record) in command.iter().zip(command.iter().skip(1)) {
             is_whole(before, record).map_err(|what| Unlawful { seq: record.seq, what })?;
+        }
+        // Nobody asks for a step of the clock: it stands alone too.
+        if let ([_], Event::ClockStepped(step)) = (command, &first.event) {
+            return check_step(state, first, step).map_err(breach);
         }
         // Refusals are counted, so each stands alone.
         match is_counted(&first.event) && command.len() == 1 {
@@ -238,6 +245,17 @@ fn check_counted(state: &State, record: &Record) -> Result<(), Breach> {
         right = 0 < data.count && known && record.about == About { client, ..About::default() };
     }
     if right { Ok(()) } else { Err(Breach::Miscounted) }
+}
+
+/// The log's time is what the clock showed, but never before the newest record.
+fn check_step(state: &State, record: &Record, step: &ClockStepped) -> Result<(), Breach> {
+    let newest = state.head().map_or(step.to, |head| head.at);
+    let of_nobody = record.about == About::default() && record.origin.is_none();
+    let right = step.from != step.to
+        && record.at == newest.max(step.to)
+        && record.actor == Actor::Ledger
+        && of_nobody;
+    if right { Ok(()) } else { Err(Breach::Clock) }
 }
 
 /// `fits` is asked whether the one who was refused is the grant's own client.

@@ -51,6 +51,12 @@ impl State {
         self.clients.get(id)
     }
 
+    /// Some client, to be judged in place of one that is not known: the time of an answer then does
+    /// not tell whether there is such a client.
+    pub fn some_client(&self) -> Option<&Client> {
+        self.clients.values().next()
+    }
+
     /// All clients, by identifier.
     pub fn clients(&self) -> Vec<&Client> {
         let mut clients: Vec<_> = self.clients.values().collect();
@@ -86,6 +92,12 @@ impl State {
     /// An access token that is kept, valid or not.
     pub fn token(&self, digest: &ShortDigest) -> Option<&Token> {
         self.tokens.find(digest.as_bytes())
+    }
+
+    /// Some access token, to be judged in place of one that is not known: the time of an answer
+    /// then does not tell whether there is such a token.
+    pub fn some_token(&self) -> Option<&Token> {
+        self.tokens.some()
     }
 
     /// The grant of a token that is kept.

@@ -105,7 +105,8 @@ fn command(state: &State, record: &Record, rest: &[Record]) -> Option<Command> {
         | Event::RefreshTokenReused(_)
         | Event::RefreshRefused(_)
         | Event::CodeRefused(_)
-        | Event::ClientAuthenticationFailed(_) => return None,
+        | Event::ClientAuthenticationFailed(_)
+        | Event::ClockStepped(_) => return None,
     })
 }
 

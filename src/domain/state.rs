@@ -193,6 +193,7 @@ impl State {
             }
             Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
+            | Event::ClockStepped(_)
             | Event::CodeRedeemed(_)
             | Event::CodeReplayed(_)
             | Event::CodeRefused(_)

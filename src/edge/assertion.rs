@@ -97,18 +97,6 @@ impl Edge {
         caller: &Caller,
     ) -> Result<ClientId, Unproven> {
         let client = assertion.client();
-        if named.is_some_and(|named| named != client) {
-            return Err(Unproven::OtherClient);
-        }
-        let metadata = {
-            let state = self.ledger.state();
-            state.client(client).map(|client| Arc::clone(&client.metadata))
-        };
-        let metadata = metadata.ok_or(Unproven::Client)?;
-        if metadata.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt {
-            return Err(Unproven::Client);
-        }
-        let keys = self.keys_of(client, &metadata, assertion).await.ok_or(Unproven::NoKeys)?;
         let token_endpoint = self.issuer.endpoint(Metadata::TOKEN_PATH);
         let AssertionLimits { audience, lifetime_s_max, leeway_s, .. } = self.assertion_limits;
         let expected = ExpectedAssertion {
@@ -118,20 +106,43 @@ impl Edge {
             lifetime_s_max,
             leeway_s,
         };
-        let proven = assertion.prove(&keys, &expected, self.ledger.now())?;
+        if named.is_some_and(|named| named != client) {
+            return Err(Unproven::OtherClient);
+        }
+        let metadata = {
+            let state = self.ledger.state();
+            state.client(client).map(|client| Arc::clone(&client.metadata))
+        };
+        let has_keys = |metadata: &Arc<ClientMetadata>| {
+            metadata.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt
+        };
+        let Some(metadata) = metadata.filter(has_keys) else {
+            assertion.prove_in_vain(&expected, self.ledger.now());
+            return Err(Unproven::Client);
+        };
+        let fetched;
+        let keys = match &metadata.jwks {
+            Some(registered) => registered,
+            None => {
+                fetched = self.fetched_keys_of(client, &metadata, assertion).await;
+                let Some(fetched) = &fetched else {
+                    assertion.prove_in_vain(&expected, self.ledger.now());
+                    return Err(Unproven::NoKeys);
+                };
+                fetched
+            }
+        };
+        let proven = assertion.prove(keys, &expected, self.ledger.now())?;
         self.use_up(client, proven, caller).await?;
         Ok(client.clone())
     }
 
-    async fn keys_of(
+    async fn fetched_keys_of(
         &self,
         client: &ClientId,
         metadata: &ClientMetadata,
         assertion: &Assertion,
     ) -> Option<Arc<PublicJwkSet>> {
-        if let Some(keys) = &metadata.jwks {
-            return Some(Arc::new(keys.clone()));
-        }
         let lacks = |keys: &PublicJwkSet| assertion.needs_other_keys(keys);
         let uri = metadata.jwks_uri.as_ref()?;
         self.client_keys.of(client, uri, self.ledger.now(), lacks).await

@@ -100,25 +100,30 @@ impl Edge {
         };
         // The digest is taken before the look-up, so that an unknown client takes as long.
         let digest = secret.map(|secret| digest::client_secret(secret.expose()));
+        // All is looked at before anything is said, for the same reason.
         let proven = |client: &Client| {
-            client.metadata.token_endpoint_auth_method == method
-                && digest.as_ref().is_none_or(|digest| client.accepts(digest, now))
+            let accepted = digest.as_ref().is_none_or(|digest| client.accepts(digest, now));
+            accepted & (client.metadata.token_endpoint_auth_method == method)
         };
-        let known = self.ledger.state().client(client_id).map(proven);
-        match known {
-            Some(true) => Ok(client_id.clone()),
-            Some(false) => {
-                self.note_failure(client_id.clone(), method, caller);
-                Err(failed)
-            }
-            None => Err(failed),
+        let is_proven = {
+            let state = self.ledger.state();
+            let known = state.client(client_id);
+            known.or_else(|| state.some_client()).is_some_and(proven) & known.is_some()
+        };
+        if is_proven {
+            return Ok(client_id.clone());
         }
+        self.note_failure(client_id.clone(), method, caller);
+        Err(failed)
     }
 
-    /// Records that a known client did not prove itself; of a stranger there is nothing to record.
+    /// Records that a known client did not prove itself. Of a stranger the ledger records nothing; that
+    /// is for the writer to find, or the time of the answer would tell.
     pub(super) fn note_failure(&self, client: ClientId, method: AuthMethod, caller: &Caller) {
-        let known = self.ledger.state().client(&client).map(|client| client.metadata.is_public());
-        let Some(is_public) = known else { return };
+        let is_public = {
+            let state = self.ledger.state();
+            state.client(&client).is_some_and(|client| client.metadata.is_public())
+        };
         let actor = Actor::Client(client.clone());
         let command = Command::FailAuthentication { client, method: method.as_str().to_owned() };
         // A public client runs on the device of a person, whose address must not stay.

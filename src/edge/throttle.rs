@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_those_who_fail_most_stay() {
+    fn w13_memory_is_bounded_and_those_who_fail_most_stay() {
         let (throttle, clock) = throttle(8);
         (0..6).for_each(|_| throttle.count(from("192.0.2.1")));
         for guess in 0..100 {

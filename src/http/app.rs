@@ -6,6 +6,7 @@ use crate::edge::Edge;
 use crate::http::cors::Origins;
 use crate::http::forwarded::Proxies;
 use crate::log::sled::SledDatabase;
+use crate::witness::submit::Submitter;
 
 /// What every handler is given.
 pub struct App {
@@ -17,6 +18,8 @@ pub struct App {
     pub public_log: bool,
     /// Whether records are served to everybody.
     pub publish_entries: bool,
+    /// Those who ask the witnesses.
+    pub witnesses: Vec<Arc<Submitter>>,
     /// Who is believed about where a request came from.
     pub proxies: Proxies,
     /// Which pages may read answers.

@@ -9,6 +9,7 @@ use actix_web::web::{Data, ServiceConfig, get};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -17,6 +18,7 @@ use serde_json::json;
 use crate::http::app::App;
 use crate::http::respond::{json as json_answer, uncached};
 use crate::http::server::route;
+use crate::witness::submit::Standing;
 
 /// Puts health in place: whether the service is up, and nothing that counts.
 pub fn configure_checks(config: &mut ServiceConfig) {
@@ -111,6 +113,54 @@ impl Collector for Figures {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let one = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(one)?;
+        }
+        self.encode_witnesses(&mut encoder)
+    }
+}
+
+impl Figures {
+    /// How each witness stands, labelled with its name.
+    fn encode_witnesses(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let witnesses = &self.app.witnesses;
+        if witnesses.is_empty() {
+            return Ok(());
+        }
+        let newest = self.app.edge.notary.newest().map_or(0, |newest| newest.head.size);
+        let standings: Vec<_> = witnesses.iter().map(|witness| witness.standing()).collect();
+        let alarm = |standing: &Standing| standing.fault.as_ref().is_some_and(|f| f.is_alarm());
+        let gauges: [(&str, &str, Vec<u64>); 5] = [
+            (
+                "witness_cosigned_records",
+                "Records in the last checkpoint that the witness cosigned.",
+                standings.iter().map(|standing| standing.cosigned).collect(),
+            ),
+            (
+                "witness_lag_records",
+                "Records in the newest checkpoint that the witness has not cosigned.",
+                standings.iter().map(|s| newest.saturating_sub(s.cosigned)).collect(),
+            ),
+            (
+                "witness_lag_seconds",
+                "How long a checkpoint has been waiting for the witness.",
+                witnesses.iter().map(|witness| witness.waits_s()).collect(),
+            ),
+            (
+                "witness_failures",
+                "Submissions that failed since the start.",
+                standings.iter().map(|standing| standing.failures).collect(),
+            ),
+            (
+                "witness_alarm",
+                "1 while the witness has cosigned another history than this one.",
+                standings.iter().map(|standing| u64::from(alarm(standing))).collect(),
+            ),
+        ];
+        for (name, help, values) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (witness, value) in witnesses.iter().zip(values) {
+                let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                metric.encode(family.encode_family(&[("witness", witness.name())])?)?;
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ pub mod inquiries;
 pub mod evidence;
 pub mod health;
 pub mod server;
+pub mod unread;
 pub mod tls;
 pub mod forwarded;
 pub mod cors;

@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 
 use crate::http::app::App;
 use crate::http::respond::{method_not_allowed, not_found, not_found_error};
+use crate::http::unread::close_after;
 use crate::http::{clients, evidence, health, inquiries, operations, public};
 
 /// The same bounds for both listeners, with TLS or without; their types differ.
@@ -108,6 +109,7 @@ pub fn listen(
         HttpServer::new(move || {
             let (path, well_known) = (issuer_path.clone(), well_known.clone());
             ActixApp::new()
+                .wrap_fn(close_after)
                 .app_data(public_app.clone())
                 .configure(move |config| {
                     public::configure(config, &path, &well_known);
@@ -126,6 +128,7 @@ pub fn listen(
     let admin_server = served!(
         HttpServer::new(move || {
             ActixApp::new()
+                .wrap_fn(close_after)
                 .app_data(admin_app.clone())
                 .app_data(PathConfig::default().error_handler(|_, _| not_found_error()))
                 .configure(clients::configure)

@@ -10,6 +10,9 @@ use crate::log::store::StoreError;
 use crate::log::tree::TreeHead;
 use crate::types::time::Timestamp;
 
+/// The table of a database where they stand.
+pub const CHECKPOINTS: &str = "checkpoints";
+
 /// A checkpoint as it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {

@@ -1,7 +1,7 @@
 //! Keeps refusals from growing the log: at most one record per grant or client and reason a
 //! second, with a count. Pure; forgets nothing that was counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::decide::Fact;
 use crate::domain::event::Event;
@@ -25,7 +25,7 @@ pub struct Caused {
     pub origin: Option<Origin>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash, Clone)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Clone)]
 enum Key {
     Grant(GrantId, &'static str, u8),
     Client(ClientId),
@@ -43,19 +43,21 @@ struct Held {
 pub struct Coalescer {
     held: HashMap<Key, Held>,
     keys_max: usize,
-    waiting: usize,
+    /// Those with a refusal that waits, by when its second is over: a batch looks at what is due,
+    /// however many are held.
+    waiting: BTreeSet<(Timestamp, Key)>,
 }
 
 impl Coalescer {
     /// Remembers `keys_max` grants and clients at the most; past that, refusals of further ones
     /// are recorded one by one.
     pub fn new(keys_max: usize) -> Self {
-        Self { held: HashMap::new(), keys_max, waiting: 0 }
+        Self { held: HashMap::new(), keys_max, waiting: BTreeSet::new() }
     }
 
     /// Whether counted refusals wait for their record.
     pub fn has_waiting(&self) -> bool {
-        0 < self.waiting
+        !self.waiting.is_empty()
     }
 
     /// The fact to record now, its count made up; `None` where it was only counted.
@@ -72,11 +74,16 @@ impl Coalescer {
             return Some(caused);
         };
         let before = held.waiting.take().map_or(0, |(_, count)| count);
-        self.waiting -= usize::from(0 < before);
-        if at < spaced(held.written_at) {
-            self.waiting += 1;
+        let over_at = spaced(held.written_at);
+        if at < over_at {
             held.waiting = Some((caused, before + 1));
+            if before == 0 {
+                self.waiting.insert((over_at, key));
+            }
             return None;
+        }
+        if 0 < before {
+            self.waiting.remove(&(over_at, key));
         }
         held.written_at = at;
         Some(with_count(caused, before + 1))
@@ -84,20 +91,18 @@ impl Coalescer {
 
     /// The counted refusals whose second is over, or all of them when the ledger `closes`.
     pub fn due(&mut self, at: Timestamp, closes: bool) -> Vec<Caused> {
-        if self.waiting == 0 {
-            return Vec::new();
-        }
         let mut due = Vec::new();
-        for held in self.held.values_mut() {
-            if (closes || spaced(held.written_at) <= at)
-                && let Some((caused, count)) = held.waiting.take()
-            {
+        while let Some((over_at, _)) = self.waiting.first()
+            && (closes || *over_at <= at)
+            && let Some((_, key)) = self.waiting.pop_first()
+        {
+            let Some(held) = self.held.get_mut(&key) else { continue };
+            if let Some((caused, count)) = held.waiting.take() {
                 held.written_at = at;
                 due.push(with_count(caused, count));
             }
         }
-        self.waiting -= due.len();
-        // Hash order must not reach the log.
+        // In the order of the requests, not of the keys.
         due.sort_unstable_by_key(|caused| caused.request);
         due
     }
@@ -116,6 +121,7 @@ fn key(fact: &Fact) -> Option<Key> {
         Event::LedgerCreated(_)
         | Event::LedgerOpened(_)
         | Event::LedgerClosed(_)
+        | Event::ClockStepped(_)
         | Event::ClientRegistered(_)
         | Event::ClientUpdated(_)
         | Event::ClientSecretRotated(_)

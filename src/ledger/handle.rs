@@ -43,7 +43,7 @@ pub struct Limits {
     pub coalesce_keys_max: usize,
     /// How long an answer may take, in milliseconds.
     pub submit_timeout_ms: u64,
-    /// From which step back of the wall clock on a warning is logged, in milliseconds.
+    /// From which step of the wall clock on it is recorded, and warned of, in milliseconds.
     pub clock_step_warn_ms: u64,
     /// After how many records the next snapshot is made; 0 makes and reads none.
     pub snapshot_every_records: u64,
@@ -117,7 +117,7 @@ impl Ledger {
             Arc::clone(&clock),
             limits.coalesce_keys_max,
         )
-        .warning_of_steps_back(limits.clock_step_warn_ms);
+        .recording_steps(limits.clock_step_warn_ms);
         let shared = Arc::new(Shared {
             queue,
             left_over: commands.clone(),

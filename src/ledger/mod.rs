@@ -7,6 +7,7 @@ pub mod checkpoints;
 pub mod notary;
 pub mod writer;
 pub mod coalesce;
+pub mod clock_watch;
 pub mod replay;
 mod read_ahead;
 pub mod snapshot;

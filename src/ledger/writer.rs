@@ -7,18 +7,20 @@ use parking_lot::RwLock;
 
 use crate::clock::Clock;
 use crate::domain::command::{Asked, Command};
-use crate::domain::decide::{Decision, Granted, decide};
-use crate::domain::record::{Back, Record};
+use crate::domain::decide::{Decision, Fact, Granted, decide};
+use crate::domain::event::ClockStepped;
+use crate::domain::record::{About, Actor, Back, Record};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Head, State};
 use crate::domain::view::{Overlay, View};
+use crate::ledger::clock_watch::{ClockStep, ClockWatch, Reading};
 use crate::ledger::coalesce::{Caused, Coalescer};
 use crate::ledger::replay::LogError;
 use crate::ledger::tree::Tree;
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
-use crate::types::id::Seq;
+use crate::types::id::{RequestId, Seq};
 use crate::types::time::Timestamp;
 
 /// What the ledger answers to a command, once it is durable.
@@ -43,9 +45,9 @@ pub struct Writer {
     batch: Batch,
     /// An append failed: nothing is decided any more, for what is on the disk is not known.
     has_failed: bool,
-    /// The wall clock stepped back, and that was said.
-    is_behind: bool,
-    clock_step_warn_ms: u64,
+    watch: ClockWatch,
+    /// Both clocks, as they were read for this batch.
+    reading: Reading,
 }
 
 /// The records of one batch: durable together.
@@ -65,26 +67,24 @@ impl Writer {
         clock: Arc<dyn Clock>,
         coalesce_keys_max: usize,
     ) -> Self {
-        let coalescer = Coalescer::new(coalesce_keys_max);
-        let (overlay, batch) = (Overlay::default(), Batch::default());
-        let (has_failed, is_behind, clock_step_warn_ms) = (false, false, u64::MAX);
+        let reading = Reading { now: clock.now(), uptime: clock.uptime() };
         Self {
             store,
             tree,
             state,
             clock,
-            overlay,
-            coalescer,
-            batch,
-            has_failed,
-            is_behind,
-            clock_step_warn_ms,
+            overlay: Overlay::default(),
+            coalescer: Coalescer::new(coalesce_keys_max),
+            batch: Batch::default(),
+            has_failed: false,
+            watch: ClockWatch::new(u64::MAX),
+            reading,
         }
     }
 
-    /// Says so in the log file when the wall clock steps back by more than this, in milliseconds.
-    pub fn warning_of_steps_back(mut self, clock_step_warn_ms: u64) -> Self {
-        self.clock_step_warn_ms = clock_step_warn_ms;
+    /// Records steps of the wall clock, forward or back, of this many milliseconds and more.
+    pub fn recording_steps(mut self, clock_step_ms_min: u64) -> Self {
+        self.watch = ClockWatch::new(clock_step_ms_min);
         self
     }
 
@@ -100,6 +100,11 @@ impl Writer {
         let state = Arc::clone(&self.state);
         let base = state.read();
         let at = self.begin(&base)?;
+        let mut commands = commands.peekable();
+        // The record of a start is the first one after that of a stop.
+        if !commands.peek().is_some_and(|first| opens(first)) {
+            self.record_step(&base, at, false);
+        }
         // Before the commands, so that it does not matter how they are cut into batches.
         self.record_counts(&base, at, false);
         let mut answers = Vec::new();
@@ -119,6 +124,10 @@ impl Writer {
         let state = Arc::clone(&self.state);
         let base = state.read();
         let at = self.begin(&base)?;
+        if !closes {
+            // The record of a clean stop is the last one: the clock was looked at before it.
+            self.record_step(&base, at, false);
+        }
         self.record_counts(&base, at, closes);
         drop(base);
         self.finish()
@@ -129,9 +138,9 @@ impl Writer {
         self.batch.bytes.iter().map(|bytes| bytes.len() as u64).sum()
     }
 
-    /// Whether refusals were counted that have no record yet.
+    /// Whether refusals were counted, or a step of the clock was noticed, that have no record yet.
     pub fn has_counts(&self) -> bool {
-        self.coalescer.has_waiting()
+        self.coalescer.has_waiting() || self.watch.has_waiting()
     }
 
     /// One reading of the clock per batch; the log's time never goes back.
@@ -142,21 +151,22 @@ impl Writer {
         self.overlay.restart(base);
         self.batch.bytes.clear();
         self.batch.records.clear();
-        let now = self.clock.now();
-        let Some(head) = base.head() else { return Ok(now) };
-        self.notice_step_back(now, head.at);
-        Ok(head.at.max(now))
+        let (now, uptime) = (self.clock.now(), self.clock.uptime());
+        self.reading = Reading { now, uptime };
+        Ok(base.head().map_or(now, |head| head.at.max(now)))
     }
 
-    /// Once per step: the log's time stands still until the clock has caught up.
-    fn notice_step_back(&mut self, now: Timestamp, newest: Timestamp) {
-        let behind_ms = newest.micros().saturating_sub(now.micros()) / 1000;
-        if behind_ms < self.clock_step_warn_ms {
-            self.is_behind = self.is_behind && 0 < behind_ms;
-        } else if !self.is_behind {
-            self.is_behind = true;
-            tracing::warn!(behind_ms, "the wall clock is behind the newest record: look at it");
-        }
+    /// The log's time does not step, so the record is what tells of it.
+    fn record_step(&mut self, base: &State, at: Timestamp, closes: bool) {
+        let Some(head) = self.head(base) else { return };
+        let Some(step) = self.watch.step(self.reading, Some(head.at), closes) else { return };
+        let ClockStep { from, to } = step;
+        tracing::warn!(%from, %to, "the wall clock stepped: look at it");
+        let fact = Fact { about: About::default(), event: ClockStepped { from, to }.into() };
+        // Nobody asked for it: it is named after the record before, as no other one is.
+        let [a, b, c, d, e, f, g, h, ..] = *head.leaf.as_bytes();
+        let request = RequestId::from_bytes([a, b, c, d, e, f, g, h]);
+        self.record(base, at, Caused { fact, request, actor: Actor::Ledger, origin: None });
     }
 
     fn record_counts(&mut self, base: &State, at: Timestamp, closes: bool) {
@@ -168,6 +178,7 @@ impl Writer {
     fn take(&mut self, base: &State, at: Timestamp, asked: &Asked) -> Answer {
         if matches!(asked.command, Command::CloseLedger) {
             // Nothing comes after the record of a clean stop.
+            self.record_step(base, at, true);
             self.record_counts(base, at, true);
         }
         let before = self.batch.records.len();
@@ -186,6 +197,9 @@ impl Writer {
                     break;
                 }
             }
+        }
+        if opens(asked) {
+            self.record_step(base, at, false);
         }
         Answer { outcome, seq, at }
     }
@@ -247,7 +261,11 @@ impl Writer {
     }
 }
 
-fn back(view: &View<'_>, about: &crate::domain::record::About) -> Back {
+fn opens(asked: &Asked) -> bool {
+    matches!(asked.command, Command::OpenLedger { .. })
+}
+
+fn back(view: &View<'_>, about: &About) -> Back {
     Back {
         grant: about.grant.and_then(|id| view.grant(&id)).map(|grant| grant.head),
         subject: about.subject.and_then(|id| view.subject(&id)).map(|subject| subject.head),

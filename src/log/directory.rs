@@ -26,6 +26,8 @@ pub const LOCK: &str = "lock";
 pub const CLEAN: &str = "clean";
 /// The private keys.
 pub const KEYS: &str = "keys.json";
+/// What was signed last, unless that is kept elsewhere.
+pub const FENCE: &str = "fence";
 /// The database of the log.
 pub const LOG: &str = "log";
 /// The log as it was before the last recovery.
@@ -232,7 +234,7 @@ impl DataDirectory {
 
     /// Where it is remembered what was signed last, unless that is configured elsewhere.
     pub fn fence_file(&self) -> PathBuf {
-        self.path.join("fence")
+        self.path.join(FENCE)
     }
 
     /// Where the snapshots of the projection are.

@@ -55,6 +55,13 @@ impl MemoryStore {
         self.0.lock().faults.insert(nth, fault);
     }
 
+    /// Makes the next append fail.
+    pub fn fail_next_append(&self, fault: Fault) {
+        let mut state = self.0.lock();
+        let next = state.appends;
+        state.faults.insert(next, fault);
+    }
+
     /// What a restart finds: all that survived, no faults, and not poisoned.
     pub fn reopen(&self) -> Self {
         Self::over(self.0.lock().blocks.clone())

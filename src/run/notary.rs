@@ -8,7 +8,7 @@ use crate::config::settings::Config;
 use crate::domain::checkpoint_keys::signing_now;
 use crate::edge::Edge;
 use crate::edge::keyring::Keyring;
-use crate::ledger::checkpoints::Checkpoints;
+use crate::ledger::checkpoints::{CHECKPOINTS, Checkpoints};
 use crate::ledger::handle::Ledger;
 use crate::ledger::notary::{Heartbeat, Notary};
 use crate::ledger::open::OpenError;
@@ -36,7 +36,7 @@ pub(super) fn notary_of(
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
     let origin = issuer.origin_name().parse().map_err(|why| unusable(&why))?;
     let name = issuer.origin_name().parse().map_err(|why| unusable(&why))?;
-    let table = SledRows::within(Arc::clone(database), "checkpoints").map_err(OpenError::from)?;
+    let table = SledRows::within(Arc::clone(database), CHECKPOINTS).map_err(OpenError::from)?;
     let fence = FenceFile::new(&fence_path(directory, config));
     let heartbeat = Heartbeat { heartbeat_s: u64::from(config.checkpoint_heartbeat_s) };
     let signers = signing_now(&ledger.state(), keyring.checkpoint_signers(&name));

@@ -66,6 +66,9 @@ pub enum Unwitnessed {
     /// The proof could not be made.
     #[error("the proof for it could not be made: {0}")]
     NoProof(String),
+    /// The cosignature came, and could not be kept.
+    #[error("its cosignature could not be kept: {0}")]
+    NotKept(String),
     /// It cosigned more records than this log has.
     #[error(
         "IT HAS COSIGNED {cosigned} RECORDS AND THIS LOG HAS {size}: records were lost, this is an \
@@ -101,7 +104,8 @@ impl Unwitnessed {
             | Self::TooLong
             | Self::Worthless(_)
             | Self::Unsettled
-            | Self::NoProof(_) => false,
+            | Self::NoProof(_)
+            | Self::NotKept(_) => false,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::crypto::note::{Note, NoteSignature};
+use crate::crypto::note::NoteSignature;
+use crate::ledger::checkpoints::Published;
 use crate::log::leaf::NodeHash;
 use crate::log::tree::TreeHead;
 use crate::log::witness::AddCheckpoint;
@@ -19,17 +20,6 @@ const CONFLICTS_MAX: u32 = 3;
 /// The first pause after a failure, in milliseconds; each further one is twice as long.
 const PAUSE_MS: u64 = 500;
 
-/// A checkpoint to be cosigned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Size and root.
-    pub head: TreeHead,
-    /// The checkpoint with the log's own signature.
-    pub note: Note,
-    /// When it was signed. The same head signed again is offered again: silence is witnessed too.
-    pub at: Timestamp,
-}
-
 /// The log whose checkpoints are cosigned. Asked off the asynchronous threads.
 pub trait Witnessed: Send + Sync {
     /// The proof that the tree of `new` extends that of `old`.
@@ -38,8 +28,11 @@ pub trait Witnessed: Send + Sync {
     /// Why it cannot be made; it is tried again.
     fn growth(&self, old: u64, new: u64) -> Result<Vec<NodeHash>, String>;
 
-    /// Publishes a cosignature, checked already, over the checkpoint of `head`.
-    fn cosigned(&self, head: &TreeHead, line: NoteSignature);
+    /// Publishes a cosignature, checked already, over `checkpoint`.
+    ///
+    /// # Errors
+    /// Why it cannot be kept; the witness is asked again.
+    fn cosigned(&self, checkpoint: &Published, line: NoteSignature) -> Result<(), String>;
 }
 
 /// How a witness stands, for metrics and operators.
@@ -83,17 +76,19 @@ impl Submitter {
     }
 
     /// Submits what is offered, until nothing is offered any more. The offers in between are
-    /// skipped while one is under way.
+    /// skipped while one is under way. The same head signed again is submitted again: silence is
+    /// witnessed, too.
     pub async fn run(
         &self,
-        mut offers: tokio::sync::watch::Receiver<Option<Arc<Offer>>>,
+        mut offers: tokio::sync::watch::Receiver<Option<Arc<Published>>>,
         log: Arc<dyn Witnessed>,
     ) {
         let mut failures: u32 = 0;
-        let mut done: Option<Arc<Offer>> = None;
+        // Size and root may be signed again after a silence: the time tells whether it is another.
+        let mut done: Option<(TreeHead, Timestamp)> = None;
         loop {
             let offer = offers.borrow_and_update().clone();
-            let Some(offer) = offer.filter(|offer| done.as_ref() != Some(offer)) else {
+            let Some(offer) = offer.filter(|offer| done != Some((offer.head, offer.at))) else {
                 if offers.changed().await.is_err() {
                     return;
                 }
@@ -104,7 +99,7 @@ impl Submitter {
                 Ok(at) => {
                     failures = 0;
                     self.note_success(&offer, at);
-                    done = Some(offer);
+                    done = Some((offer.head, offer.at));
                 }
                 Err(fault) => {
                     self.note_failure(fault);
@@ -123,7 +118,7 @@ impl Submitter {
     /// [`Unwitnessed`].
     pub async fn submit(
         &self,
-        offer: &Offer,
+        offer: &Arc<Published>,
         log: &Arc<dyn Witnessed>,
     ) -> Result<Timestamp, Unwitnessed> {
         let size = offer.head.size;
@@ -142,8 +137,11 @@ impl Submitter {
             let request = AddCheckpoint { old_size: old, proof, checkpoint: offer.note.clone() };
             match self.client.ask(&request, size).await? {
                 Answer::Cosigned { line, at } => {
-                    log.cosigned(&offer.head, line);
-                    return Ok(at);
+                    let (log, offer) = (Arc::clone(log), Arc::clone(offer));
+                    let kept = tokio::task::spawn_blocking(move || log.cosigned(&offer, line));
+                    let kept =
+                        kept.await.unwrap_or_else(|_| Err("its task ended early".to_owned()));
+                    return kept.map(|()| at).map_err(Unwitnessed::NotKept);
                 }
                 Answer::Conflict { cosigned } => old = cosigned,
             }
@@ -151,7 +149,7 @@ impl Submitter {
         Err(Unwitnessed::Unsettled)
     }
 
-    fn note_success(&self, offer: &Offer, at: Timestamp) {
+    fn note_success(&self, offer: &Arc<Published>, at: Timestamp) {
         let mut standing = self.standing.lock();
         if let Some(fault) = standing.fault.take() {
             tracing::info!(witness = self.name(), %fault, "the witness cosigns again");

@@ -417,6 +417,7 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     with("log/db", b"", 1, "missing or empty");
     with("log/snap.1.generating", b"", 0, "torn snapshot");
     with("vault.rewrite-due", b"", 0, "erased people");
+    with("fence", b"x\n", 1, "fence");
     with("fence.tmp", b"", 0, "an interrupted write left");
     std::fs::create_dir(data.join("vault-000002")).unwrap();
     assert!(doctor(0).contains("an exchange of the vault was interrupted"));
@@ -425,4 +426,71 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::create_dir(&data).unwrap();
     assert!(doctor(1).contains("no ledger and no directory of tiles"));
+}
+
+/// The commands themselves, against a real server: copy, copy again, verify, restore; and a fence
+/// that knows of more.
+#[actix_web::test]
+async fn the_commands_copy_a_serving_ledger_and_a_fence_that_knows_of_more_refuses_the_copy() {
+    use crate::support::process::{Process, init, post_form, text};
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let set = |key: &str, name: &str| format!("{key}={}", path(name).display());
+    let (id, secret) = init(&path("data"));
+    let vkey = run(Command::new(BINARY).args(["keys", "vkey", "--data"]).arg(path("data")), 0);
+    std::fs::write(path("vkey"), &vkey.stdout).unwrap();
+    ["vault", "keys"].iter().for_each(|name| std::fs::create_dir(path(name)).unwrap());
+    let settings = [
+        set("fence_file", "fence"),
+        set("backup_vault_dir", "vault"),
+        set("backup_keys_dir", "keys"),
+        "checkpoint_interval_ms=20".to_owned(),
+    ];
+    let flags: Vec<&str> = settings.iter().flat_map(|set| ["--set", set.as_str()]).collect();
+    let server = Process::serve_with(&path("data"), &flags, std::process::Stdio::null());
+    let form = [("grant_type", "client_credentials")];
+    let token_url = format!("{}/oauth/token", server.public);
+    let basic = (id.clone(), secret.clone());
+    let cli = |args: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(args).args(["--json", "--vkey"]).arg(path("vkey"));
+        command.env("TOKEN_LEDGER_PUBLIC_URL", &server.public);
+        command.env("TOKEN_LEDGER_ADMIN_URL", &server.admin);
+        command.env("TOKEN_LEDGER_CLIENT_ID", &id).env("TOKEN_LEDGER_CLIENT_SECRET", &secret);
+        serde_json::from_slice::<Value>(&run(&mut command, 0).stdout).unwrap()
+    };
+    let to = path("backup").display().to_string();
+    let mut before = 0;
+    for _ in 0..2 {
+        for _ in 0..150 {
+            text(&post_form(&token_url, &basic, &form).await.unwrap(), "access_token");
+        }
+        let done = cli(&["backup", "--to", &to]);
+        let records = done["records"].as_u64().unwrap();
+        assert_eq!(done["new_records"], records - before);
+        assert!(before < records, "{done}");
+        assert!(done["vault"]["file"].is_string() && done["keys"]["file"].is_string(), "{done}");
+        before = records;
+    }
+    let tiles = path("backup/log");
+    let mut verify = Command::new(BINARY);
+    run(verify.arg("verify").arg("--tiles").arg(&tiles).arg("--vkey").arg(path("vkey")), 0);
+    server.stop();
+    let mut restore = Command::new(BINARY);
+    restore.args(["restore", "--from"]).arg(&tiles).arg("--keys").arg(path("keys/keys.json"));
+    restore.arg("--vault").arg(path("vault/vault.copy")).arg("--data").arg(path("restored"));
+    run(&mut restore, 0);
+    run(&mut restore, 1);
+    // The fence on the other disk knows that more was signed.
+    let mut serve = Command::new(BINARY);
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"]);
+    let refused = run(serve.arg(path("restored")).args(&flags), 1);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("signed"), "{said}");
+    // Without it, nobody but a witness or a mirror could tell.
+    let server = Process::serve(&path("restored"));
+    let url = format!("{}/oauth/token", server.public);
+    text(&post_form(&url, &basic, &form).await.unwrap(), "access_token");
+    server.stop();
+    run(Command::new(BINARY).arg("verify").arg("--data").arg(path("restored")), 0);
 }

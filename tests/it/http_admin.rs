@@ -286,3 +286,55 @@ async fn a_rotated_key_signs_from_then_on_and_the_old_one_stays_published() {
     assert!(server.is_active(&server.tokens("bob").await.access).await);
     server.grant(asking("photos", "carol")).await.is(201);
 }
+
+#[actix_web::test]
+async fn b4_each_attribute_of_a_challenge_stands_at_most_once() {
+    let server = Server::start().await;
+    for (path, token) in [
+        ("/admin/clients", None),
+        ("/admin/clients", Some("garbage")),
+        ("/audit/records", Some(server.admin_token.as_str())),
+        ("/admin/clients", Some("a b")),
+    ] {
+        let answer = send(&server, "GET", path, token).await;
+        assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 1, "{answer:?}");
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.starts_with("Bearer realm=\""), "{challenge}");
+        for attribute in ["realm=", "scope=", "error=", "error_description=", "error_uri="] {
+            assert!(challenge.matches(attribute).count() <= 1, "{attribute} in {challenge}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn b6_a_token_lives_an_hour_unless_registered_and_always_names_its_servers() {
+    let server = Server::start().await;
+    let plain = json!({ "client_id": "plain", "grant_types": ["client_credentials"] });
+    let plain = server.register(plain).await;
+    let form = [("grant_type", "client_credentials")];
+    let answer = server.token(&plain, &form).await.is(200);
+    assert_eq!(answer.json()["expires_in"], json!(3600));
+    let body = server.introspect(&plain, &answer.text("access_token")).await.is(200).json();
+    assert_eq!(body["aud"].as_array().unwrap().len(), 1, "for the issuer itself: {body}");
+    let long = json!({ "access_token_lifetime_s": 86_401 });
+    let answer = server.administer("PATCH", "/admin/clients/plain", Some(long)).await;
+    answer.fails_with(400, "invalid_client_metadata");
+}
+
+#[actix_web::test]
+async fn e30_nothing_redirects_and_no_answer_of_the_protocol_is_kept() {
+    let server = Server::start().await;
+    for (method, path, _) in ADDRESSES {
+        for token in [None, Some(server.admin_token.as_str())] {
+            let answer = send(&server, method, path, token).await.uncached();
+            assert!(!(300..400).contains(&answer.status), "{path} {answer:?}");
+            assert_eq!(answer.header("location"), "", "{path}");
+        }
+    }
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
+        for client in [&server.photos, &server.administrator] {
+            let answer = server.wire.send(server.ask(path, client, &[("token", "x")])).await;
+            assert!(!(300..400).contains(&answer.uncached().status));
+        }
+    }
+}

@@ -44,7 +44,7 @@ fn is(kinds: &[&str]) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn what_was_valid_is_as_it_was_before_and_after_each_event() {
+async fn e45_what_was_valid_is_as_it_was_before_and_after_each_event() {
     let server = Server::start().await;
     server.clock.advance_s(10);
     let tokens = server.tokens("alice").await;

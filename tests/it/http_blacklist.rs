@@ -78,7 +78,7 @@ async fn a_grant() {
 }
 
 #[actix_web::test]
-async fn a_subject_even_one_that_was_never_seen() {
+async fn r3_r12_a_subject_even_one_that_was_never_seen() {
     let server = Server::start().await;
     let (tokens, other) = (server.tokens("alice").await, server.tokens("bob").await);
     let id = entry(&server, json!({ "type": "subject", "id": "alice" })).await;

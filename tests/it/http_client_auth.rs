@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::server::{Party, Server};
+use crate::support::server::{Party, Server, VERIFIER, photos};
 use crate::support::wire::{Answer, Call};
 
 const OWN: (&str, &str) = ("grant_type", "client_credentials");
@@ -21,7 +21,7 @@ async fn send(server: &Server, header: Option<(&str, &str)>, form: &[(&str, &str
 }
 
 #[actix_web::test]
-async fn c1_c2_a_secret_comes_in_the_header_or_in_the_form_as_registered() {
+async fn c1_c2_e34_a_secret_comes_in_the_header_or_in_the_form_as_registered() {
     let server = Server::start().await;
     for (method, in_header) in [("client_secret_basic", true), ("client_secret_post", false)] {
         let party = post_client(&server, method).await;
@@ -84,7 +84,7 @@ async fn c5_an_unknown_client_and_a_wrong_secret_look_alike() {
 }
 
 #[actix_web::test]
-async fn c6_a_confidential_client_that_only_names_itself_has_proven_nothing() {
+async fn c6_e36_a_confidential_client_that_only_names_itself_has_proven_nothing() {
     let server = Server::start().await;
     let form = [OWN, ("client_id", server.administrator.id.as_str())];
     send(&server, None, &form).await.fails_with(401, "invalid_client");
@@ -92,6 +92,15 @@ async fn c6_a_confidential_client_that_only_names_itself_has_proven_nothing() {
     let header = Some((admin.id.as_str(), admin.secret.as_deref().unwrap()));
     let other = [OWN, ("client_id", "photos")];
     send(&server, header, &other).await.fails_with(400, "invalid_request");
+    // A public client proves nothing, but it says who it is (RFC 6749 section 3.2.1).
+    let mut native = photos("native");
+    native["token_endpoint_auth_method"] = json!("none");
+    let native = server.register(native).await;
+    let (_, code) = server.code(&native, "alice").await;
+    let form = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", VERIFIER)];
+    send(&server, None, &form).await.fails_with(401, "invalid_client");
+    let named = [form.as_slice(), &[("client_id", "native")]].concat();
+    send(&server, None, &named).await.is(200);
 }
 
 #[actix_web::test]

@@ -23,7 +23,7 @@ async fn a1_a_code_expires() {
 }
 
 #[actix_web::test]
-async fn a2_a_code_that_comes_again_ends_the_grant() {
+async fn a2_a3_a_code_that_comes_again_with_its_proof_ends_the_grant() {
     let server = Server::start().await;
     let (_, code) = server.code(&server.photos, "alice").await;
     let first = server.exchange(&server.photos, &code).await.is(200);
@@ -34,7 +34,7 @@ async fn a2_a_code_that_comes_again_ends_the_grant() {
 }
 
 #[actix_web::test]
-async fn a3_a4_a_replay_that_proves_nothing_ends_nothing() {
+async fn a3_a4_e12_a_replay_that_proves_nothing_ends_nothing() {
     let server = Server::start().await;
     let other = server.register(photos("other")).await;
     let (_, code) = server.code(&server.photos, "alice").await;

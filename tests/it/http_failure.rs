@@ -21,7 +21,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 }
 
 #[actix_web::test]
-async fn v8_after_a_failed_write_every_waiter_and_all_who_come_later_get_503() {
+async fn v8_w14_after_a_failed_write_every_waiter_and_all_who_come_later_get_503() {
     for fault in [Fault::Lost, Fault::Kept] {
         let frail = Frail::start(64);
         let first = frail.token().await.is(200).text("access_token");
@@ -53,7 +53,7 @@ async fn v8_after_a_failed_write_every_waiter_and_all_who_come_later_get_503() {
 }
 
 #[actix_web::test]
-async fn a_full_queue_turns_away_and_those_who_wait_are_served() {
+async fn e43_a_full_queue_turns_away_and_those_who_wait_are_served() {
     let frail = Frail::start(2);
     let first = frail.token().await.is(200).text("access_token");
     frail.gate.shut();

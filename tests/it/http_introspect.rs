@@ -11,7 +11,7 @@ use crate::support::wire::{Answer, Call};
 const INACTIVE: &str = r#"{"active":false}"#;
 
 #[actix_web::test]
-async fn n1_the_caller_proves_itself_before_the_token_is_looked_at() {
+async fn n1_e22_the_caller_proves_itself_before_the_token_is_looked_at() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let url = server.public("/t/oauth/introspect");
@@ -26,8 +26,9 @@ async fn n1_the_caller_proves_itself_before_the_token_is_looked_at() {
             .send(Call::new("POST", &url).form(&form))
             .await
             .fails_with(401, "invalid_client");
-        let call = Call::new("POST", &url).form(&form).basic("api", "wrong");
-        server.wire.send(call).await;
+        let unnamed: Vec<_> = form.into_iter().filter(|(name, _)| *name == "token").collect();
+        let call = Call::new("POST", &url).form(&unnamed).basic("api", "wrong");
+        server.wire.send(call).await.fails_with(401, "invalid_client");
     }
     let mut native = photos("native");
     native["token_endpoint_auth_method"] = json!("none");
@@ -62,13 +63,19 @@ async fn n2_n8_an_active_token_is_explained_and_the_answer_is_not_kept() {
 }
 
 #[actix_web::test]
-async fn n3_n4_n10_all_else_is_inactive_with_the_same_bytes() {
+async fn n3_n4_n10_e23_e25_all_else_is_inactive_with_the_same_bytes() {
     let server = Server::start().await;
     let stranger = json!({ "client_id": "stranger", "resources": ["https://other.example"] });
     let stranger = server.register(stranger).await;
     let other = server.register(photos("other")).await;
     let (tokens, revoked) = (server.tokens("alice").await, server.tokens("bob").await);
     server.revoke(&server.photos, &revoked.refresh).await.is(200);
+    let mut brief = photos("brief");
+    brief["access_token_lifetime_s"] = json!(1);
+    let brief = server.register(brief).await;
+    let expired = server.tokens_of(&brief, "dora").await.access;
+    server.clock.advance_s(1);
+    let mut headers = Vec::new();
     let (_, code) = server.code(&server.photos, "carol").await;
     let long = "a".repeat(8000);
     for (asking, token) in [
@@ -76,6 +83,8 @@ async fn n3_n4_n10_all_else_is_inactive_with_the_same_bytes() {
         (&server.api, "a.b.c"),
         (&server.api, long.as_str()),
         (&server.api, &revoked.access),
+        (&server.api, &expired),
+        (&brief, &expired),
         (&server.photos, &revoked.refresh),
         (&stranger, &tokens.access),
         (&server.api, &tokens.refresh),
@@ -87,7 +96,10 @@ async fn n3_n4_n10_all_else_is_inactive_with_the_same_bytes() {
         let answer = server.introspect(asking, token).await.is(200).uncached();
         assert_eq!(answer.body, INACTIVE, "{} {token}", asking.id);
         assert_eq!(answer.header("content-type"), "application/json");
+        let names = answer.headers.keys().map(|name| name.as_str().to_owned());
+        headers.push(names.collect::<std::collections::BTreeSet<_>>());
     }
+    assert!(headers.iter().all(|names| *names == headers[0]), "{headers:?}");
     let body = server.introspect(&server.photos, &tokens.refresh).await.is(200).json();
     assert_eq!((&body["active"], body.get("token_type")), (&json!(true), None));
     let next = server.refreshed(&tokens).await;
@@ -121,7 +133,7 @@ async fn a_client_that_is_disabled_or_blacklisted_learns_nothing() {
 }
 
 #[actix_web::test]
-async fn a_person_without_resources_of_their_own_introspects_nothing_of_others() {
+async fn n7_who_has_no_resource_introspects_nothing_of_others() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let answer = server.introspect(&server.administrator, &tokens.access).await.is(200);
@@ -136,7 +148,7 @@ async fn metadata(server: &Server) -> Value {
 }
 
 #[actix_web::test]
-async fn d1_d2_d3_d7_the_metadata_stands_after_the_well_known_path_and_names_every_endpoint() {
+async fn d1_d2_d3_a10_the_metadata_stands_after_the_well_known_path_and_names_every_endpoint() {
     let server = Server::start().await;
     let metadata = metadata(&server).await;
     assert_eq!(metadata["issuer"], json!(ISSUER));
@@ -167,7 +179,7 @@ async fn d1_d2_d3_d7_the_metadata_stands_after_the_well_known_path_and_names_eve
 }
 
 #[actix_web::test]
-async fn d4_d8_metadata_and_keys_are_read_and_nothing_else() {
+async fn d6_d8_metadata_and_keys_are_read_and_nothing_else() {
     let server = Server::start().await;
     for path in ["/.well-known/oauth-authorization-server/t", "/t/oauth/jwks"] {
         let answer = server.wire.send(Call::new("GET", server.public(path))).await.is(200);
@@ -180,6 +192,23 @@ async fn d4_d8_metadata_and_keys_are_read_and_nothing_else() {
     }
     let keys = server.wire.send(Call::new("GET", server.public("/t/oauth/jwks"))).await;
     assert!(!keys.body.contains("\"d\""), "a private key is published: {keys:?}");
+    for key in keys.json()["keys"].as_array().unwrap() {
+        assert_eq!(key["use"], json!("sig"), "{key}");
+    }
+}
+
+#[actix_web::test]
+async fn n6_a_token_is_never_asked_about_in_a_url() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    let url = server.public(&format!("/t/oauth/introspect?token={}", tokens.access));
+    let secret = server.api.secret.as_deref().unwrap();
+    let get = Call::new("GET", &url).basic("api", secret);
+    let answer = server.wire.send(get).await;
+    assert_eq!(answer.header("allow"), "POST");
+    answer.fails_with(405, "invalid_request");
+    let post = Call::new("POST", &url).form(&[]).basic("api", secret);
+    server.wire.send(post).await.fails_with(400, "invalid_request");
 }
 
 const SIGNED: &str = "application/token-introspection+jwt";

@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 use token_ledger::clock::Clock;
 use token_ledger::crypto::keys::KeyFile;
 use token_ledger::crypto::signing::SigningKey;
+use token_ledger::domain::command::{Asked, Command};
+use token_ledger::domain::record::Actor;
+use token_ledger::entropy::OsEntropy;
 use token_ledger::guard::Guard;
 use token_ledger::guard::options::{GuardOptions, JwksOptions};
+use token_ledger::types::id::RequestId;
 
 use crate::support::server::{API, ISSUER, Server, photos};
 use crate::support::wire::{Answer, Call};
@@ -313,4 +317,78 @@ async fn a_key_whose_private_half_is_lost_does_not_stop_the_service() {
     std::fs::write(server.data().join("keys.json"), file.encode().as_slice()).unwrap();
     server.resume().await;
     assert_eq!(signer(&server).await, old);
+}
+
+#[actix_web::test]
+async fn e31_an_emergency_that_a_crash_cut_short_leaves_one_signer_and_can_be_repeated() {
+    // What the crash left: the private half in the file, its record in the log; the retirement of
+    // the old key always comes after both.
+    for (in_file, in_log) in [(false, false), (true, false), (true, true)] {
+        let mut server = Server::start().await;
+        let old = signer(&server).await;
+        let before = server.tokens("alice").await;
+        let key = SigningKey::from_ed25519_seed(&[7; 32]).unwrap();
+        let half_made = key.kid().to_string();
+        if in_log {
+            let command = Command::AddKey {
+                kid: key.kid().clone(),
+                purpose: "access_token".to_owned(),
+                alg: key.algorithm().as_str().to_owned(),
+                public: serde_json::to_value(key.public_jwk()).unwrap(),
+            };
+            let request = RequestId::from_bytes([7; 8]);
+            let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
+            assert!(server.running().ledger().submit(asked).await.unwrap().outcome.is_ok());
+        }
+        server.stop().await;
+        if in_file {
+            let mut file = key_file(&server);
+            file.add_signing_key(key).unwrap();
+            std::fs::write(server.data().join("keys.json"), file.encode().as_slice()).unwrap();
+        }
+        server.resume().await;
+        // Nobody was told of the new key, so the old one signs on; both are published.
+        assert_eq!(signer(&server).await, old);
+        assert_eq!(published(&server).await.contains(&half_made), in_file);
+        assert!(server.is_active(&before.access).await);
+        // The operator, who got no answer, asks again.
+        let newest = rotate(&server, Some(json!({ "now": true }))).await.is(201).text("kid");
+        assert_eq!(signer(&server).await, newest);
+        let signing = states(&server).await.into_iter().filter(|(_, state)| state == "signs");
+        assert_eq!(signing.map(|(kid, _)| kid).collect::<Vec<_>>(), std::slice::from_ref(&newest));
+        signer_of(&server, &before.access).await;
+        server.blacklist(json!({ "type": "key", "id": old })).await.is(201);
+        assert!(!published(&server).await.contains(&old));
+        server.restart().await;
+        assert_eq!(signer(&server).await, newest);
+        assert!(!server.is_active(&before.access).await);
+        // What was half made never takes over from what came after it.
+        server.clock.advance_s(2 * PERIOD_S);
+        keep_keys(&server).await;
+        assert_eq!(signer(&server).await, newest);
+    }
+}
+
+#[actix_web::test]
+async fn e32_after_the_keys_of_opaque_tokens_were_replaced_old_tokens_live_on() {
+    let mut server = Server::start().await;
+    let mut opaque = photos("opaque");
+    opaque["access_token_format"] = json!("opaque");
+    let opaque = server.register(opaque).await;
+    let old = server.tokens_of(&opaque, "alice").await;
+    let (_, code) = server.code(&opaque, "bob").await;
+    let first = server.refresh(&opaque, &old.refresh).await.is(200).text("refresh_token");
+    server.stop().await;
+    let mut file = key_file(&server);
+    file.add_token_key(&OsEntropy).unwrap();
+    std::fs::write(server.data().join("keys.json"), file.encode().as_slice()).unwrap();
+    server.resume().await;
+    assert!(server.is_active(&old.access).await);
+    server.exchange(&opaque, &code).await.is(200);
+    // A retry gets the successor that it would have got before.
+    let retry = server.refresh(&opaque, &old.refresh).await.is(200);
+    assert_eq!(retry.text("refresh_token"), first);
+    let next = server.refresh(&opaque, &first).await.is(200).text("refresh_token");
+    server.refresh(&opaque, &next).await.is(200);
+    server.refresh(&opaque, &old.refresh).await.fails_with(400, "invalid_grant");
 }

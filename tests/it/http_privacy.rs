@@ -85,7 +85,7 @@ async fn live(server: &Server) -> Tokens {
 }
 
 #[actix_web::test]
-async fn no_file_no_export_and_no_error_holds_a_person_or_a_secret() {
+async fn r11_e28_e29_no_file_no_export_and_no_error_holds_a_person_or_a_secret() {
     let mut server = Server::start().await;
     let tokens = live(&server).await;
     server.blacklist(json!({ "type": "subject", "id": SUB })).await.is(201);
@@ -129,7 +129,7 @@ async fn erase(server: &Server, now: bool) -> crate::support::wire::Answer {
 }
 
 #[actix_web::test]
-async fn after_an_erasure_the_key_stands_in_no_file_and_the_trail_still_verifies() {
+async fn e29_after_an_erasure_the_key_stands_in_no_file_and_the_trail_still_verifies() {
     let mut server = Server::start().await;
     let tokens = live(&server).await;
     let bystander = server.tokens("bob").await;

@@ -33,7 +33,7 @@ async fn r1_a_refresh_token_that_is_missing_or_useless_is_never_more_than_a_400(
 }
 
 #[actix_web::test]
-async fn a_lost_response_and_its_retries_give_the_same_successor() {
+async fn e03_e06_e10_a_lost_response_and_its_retries_give_the_same_successor() {
     let mut server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let first = server.refreshed(&tokens).await;
@@ -46,7 +46,7 @@ async fn a_lost_response_and_its_retries_give_the_same_successor() {
 }
 
 #[actix_web::test]
-async fn thirty_two_at_once_get_one_successor() {
+async fn e01_e38_thirty_two_at_once_get_one_successor() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let at_once = (0..32).map(|_| server.refresh(&server.photos, &tokens.refresh));
@@ -60,7 +60,7 @@ async fn thirty_two_at_once_get_one_successor() {
 }
 
 #[actix_web::test]
-async fn the_window_is_anchored_at_the_first_use_and_no_retry_extends_it() {
+async fn e02_the_window_is_anchored_at_the_first_use_and_no_retry_extends_it() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let first = server.refreshed(&tokens).await;
@@ -74,7 +74,7 @@ async fn the_window_is_anchored_at_the_first_use_and_no_retry_extends_it() {
 }
 
 #[actix_web::test]
-async fn the_use_of_the_successor_closes_the_window() {
+async fn e04_e08_the_use_of_the_successor_closes_the_window_within_the_same_instant_too() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let first = server.refreshed(&tokens).await;
@@ -84,7 +84,7 @@ async fn the_use_of_the_successor_closes_the_window() {
 }
 
 #[actix_web::test]
-async fn r7_a_spent_token_ends_the_grant_with_its_access_tokens_even_after_a_restart() {
+async fn r7_e07_e09_a_spent_token_ends_the_grant_with_its_access_tokens_even_after_a_restart() {
     let mut server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let mut newest = tokens.clone();
@@ -101,7 +101,7 @@ async fn r7_a_spent_token_ends_the_grant_with_its_access_tokens_even_after_a_res
 }
 
 #[actix_web::test]
-async fn r2_another_clients_attempt_harms_nobody_and_is_recorded() {
+async fn r2_e11_another_clients_attempt_harms_nobody_and_is_recorded() {
     let server = Server::start().await;
     let other = server.register(photos("other")).await;
     let tokens = server.tokens("alice").await;
@@ -115,7 +115,7 @@ async fn r2_another_clients_attempt_harms_nobody_and_is_recorded() {
 }
 
 #[actix_web::test]
-async fn a_forged_token_leaves_no_record() {
+async fn r10_a_forged_token_leaves_no_record() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let before = server.running().ledger().state().next_seq();
@@ -129,7 +129,7 @@ async fn a_forged_token_leaves_no_record() {
 }
 
 #[actix_web::test]
-async fn every_useless_token_is_answered_with_the_same_bytes() {
+async fn r1_every_useless_token_is_answered_with_the_same_bytes() {
     let server = Server::start().await;
     let other = server.register(photos("other")).await;
     let (spent, foreign) = (server.tokens("alice").await, server.tokens("bob").await);
@@ -138,14 +138,17 @@ async fn every_useless_token_is_answered_with_the_same_bytes() {
     let unknown = server.refresh(&server.photos, "tlr_unknown").await;
     let spent_again = server.refresh(&server.photos, &spent.refresh).await;
     let revoked = server.refresh(&server.photos, &next.refresh).await;
-    let foreign = server.refresh(&other, &foreign.refresh).await;
-    for answer in [spent_again, revoked, foreign] {
+    let theirs = server.refresh(&other, &foreign.refresh).await;
+    policy(&server, json!({ "refresh_idle_s": 100 })).await;
+    server.clock.advance_s(100);
+    let expired = server.refresh(&server.photos, &foreign.refresh).await;
+    for answer in [spent_again, revoked, theirs, expired] {
         assert_eq!((answer.status, &answer.body), (unknown.status, &unknown.body));
     }
 }
 
 #[actix_web::test]
-async fn r3_a_disabled_client_gets_nothing_until_it_is_enabled() {
+async fn r3_e14_a_disabled_client_gets_nothing_until_it_is_enabled() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let switch = |to| server.administer("POST", to, Some(json!({ "reason": "r" })));
@@ -158,7 +161,7 @@ async fn r3_a_disabled_client_gets_nothing_until_it_is_enabled() {
 }
 
 #[actix_web::test]
-async fn r4_r5_a_scope_narrows_the_access_token_and_never_the_refresh_token() {
+async fn r4_r5_e17_a_scope_narrows_the_access_token_and_never_the_refresh_token() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let narrow = [("scope", "read")];
@@ -168,6 +171,8 @@ async fn r4_r5_a_scope_narrows_the_access_token_and_never_the_refresh_token() {
     };
     let answer = refresh(tokens.refresh.clone(), narrow).await.is(200);
     assert_eq!(answer.text("scope"), "read");
+    let own = server.introspect(&server.photos, &answer.text("refresh_token")).await.is(200);
+    assert_eq!(own.text("scope"), "read write", "the successor is as wide as the grant");
     let wide = refresh(answer.text("refresh_token"), [("scope", "read admin")]).await;
     wide.fails_with(400, "invalid_scope");
     let answer = server.refresh(&server.photos, &answer.text("refresh_token")).await.is(200);
@@ -175,7 +180,7 @@ async fn r4_r5_a_scope_narrows_the_access_token_and_never_the_refresh_token() {
 }
 
 #[actix_web::test]
-async fn r9_r15_a_resource_outside_of_the_grant_is_an_invalid_target() {
+async fn r9_r15_e19_a_resource_outside_of_the_grant_is_an_invalid_target() {
     let server = Server::start().await;
     let mut body = crate::support::server::asking("photos", "alice");
     body["resource"] = json!([API]);
@@ -188,7 +193,7 @@ async fn r9_r15_a_resource_outside_of_the_grant_is_an_invalid_target() {
 }
 
 #[actix_web::test]
-async fn r8_idle_and_absolute_expiry_are_judged_by_the_policy_of_today() {
+async fn r8_e13_e16_idle_and_absolute_expiry_are_judged_by_the_policy_of_today() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     policy(&server, json!({ "refresh_idle_s": 100, "refresh_absolute_s": 150 })).await;
@@ -244,7 +249,7 @@ async fn a_shadow_who_follows_from_elsewhere_is_found_out() {
 }
 
 #[actix_web::test]
-async fn an_expired_access_token_is_not_active_any_more() {
+async fn e15_an_expired_access_token_is_not_active_any_more_whatever_the_clock_does() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     server.clock.advance_s(3599);
@@ -260,7 +265,7 @@ async fn an_expired_access_token_is_not_active_any_more() {
 }
 
 #[actix_web::test]
-async fn e2_18_a_scope_that_the_client_has_lost_is_not_handed_out_again() {
+async fn e18_a_scope_that_the_client_has_lost_is_not_handed_out_again() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     let whole = server.refresh(&server.photos, &tokens.refresh).await.is(200);
@@ -274,4 +279,60 @@ async fn e2_18_a_scope_that_the_client_has_lost_is_not_handed_out_again() {
     policy(&server, json!({ "scope": had })).await;
     let next = narrowed.text("refresh_token");
     assert_eq!(server.refresh(&server.photos, &next).await.is(200).text("scope"), had);
+}
+
+#[actix_web::test]
+async fn r6_the_refresh_token_of_a_public_client_rotates_whatever_is_asked() {
+    let server = Server::start().await;
+    let mut native = photos("native");
+    native["token_endpoint_auth_method"] = json!("none");
+    let native = server.register(native).await;
+    let never = json!({ "rotation": "never" });
+    let answer = server.administer("PATCH", "/admin/clients/native", Some(never)).await;
+    answer.fails_with(400, "invalid_client_metadata");
+    let tokens = server.tokens_of(&native, "alice").await;
+    let next = server.refresh(&native, &tokens.refresh).await.is(200).text("refresh_token");
+    assert_ne!(next, tokens.refresh);
+    server.refresh(&native, &next).await.is(200);
+    server.refresh(&native, &tokens.refresh).await.fails_with(400, "invalid_grant");
+}
+
+#[actix_web::test]
+async fn e05_a_retry_that_asks_for_something_else_gets_the_same_successor_and_no_more() {
+    let server = Server::start().await;
+    let mut body = crate::support::server::asking("photos", "alice");
+    body["resource"] = json!([API]);
+    body["scope"] = json!("read");
+    let code = server.grant(body).await.is(201).text("code");
+    let spent = server.exchange(&server.photos, &code).await.is(200).text("refresh_token");
+    let first = server.refresh(&server.photos, &spent).await.is(200).text("refresh_token");
+    let more = [("scope", "read"), ("resource", API)];
+    let retry = server.refresh_from(&server.wire, &server.photos, &spent, &more).await.is(200);
+    assert_eq!(retry.text("refresh_token"), first);
+    for (more, error) in [
+        ([("scope", "read write")], "invalid_scope"),
+        ([("resource", crate::support::server::API2)], "invalid_target"),
+    ] {
+        let answer = server.refresh_from(&server.wire, &server.photos, &spent, &more).await;
+        answer.fails_with(400, error);
+    }
+    // Another client's retry is none, and harms nobody.
+    let other = server.register(photos("other")).await;
+    server.refresh(&other, &spent).await.fails_with(400, "invalid_grant");
+    server.refresh(&server.photos, &first).await.is(200);
+}
+
+#[actix_web::test]
+async fn e37_a_refresh_writes_about_its_own_grant_and_no_other() {
+    let server = Server::start().await;
+    let (tokens, other) = (server.tokens("alice").await, server.tokens("alice").await);
+    let before = server.running().ledger().state().next_seq();
+    let length = trail(&server, &other.grant).await.len();
+    server.refreshed(&tokens).await;
+    let records = server.audit(&format!("/audit/records?from={before}")).await.is(200).records();
+    let about = records.iter().filter(|record| record["type"] != "audit.read");
+    let about: Vec<_> = about.map(|record| record["grant"].as_str().unwrap()).collect();
+    assert_eq!(about, [tokens.grant.as_str(), &tokens.grant], "a rotation and an issuance");
+    // Its own reading is the only record more.
+    assert_eq!(trail(&server, &other.grant).await.len(), length + 1);
 }

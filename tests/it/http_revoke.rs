@@ -6,7 +6,7 @@ use crate::support::server::{Server, photos};
 use crate::support::wire::Call;
 
 #[actix_web::test]
-async fn v1_v6_each_kind_of_token_can_be_revoked_at_once() {
+async fn v1_v6_v7_e20_e24_e40_each_kind_of_token_can_be_revoked_at_once() {
     let server = Server::start().await;
     let mut opaque = photos("opaque");
     opaque["access_token_format"] = json!("opaque");
@@ -61,7 +61,7 @@ async fn v2_a_client_proves_itself_and_names_a_token() {
 }
 
 #[actix_web::test]
-async fn v3_what_is_unknown_expired_or_revoked_is_fine_and_leaves_no_record() {
+async fn v3_e21_what_is_unknown_expired_or_revoked_is_fine_and_leaves_no_record() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     server.revoke(&server.photos, &tokens.refresh).await.is(200);
@@ -79,7 +79,7 @@ async fn v3_what_is_unknown_expired_or_revoked_is_fine_and_leaves_no_record() {
 }
 
 #[actix_web::test]
-async fn v4_a_wrong_hint_changes_nothing() {
+async fn v4_e21_a_wrong_hint_changes_nothing() {
     let server = Server::start().await;
     for hint in ["access_token", "refresh_token", "nonsense"] {
         let tokens = server.tokens("alice").await;
@@ -93,7 +93,7 @@ async fn v4_a_wrong_hint_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn v5_another_clients_token_stays_as_it_is() {
+async fn v5_e21_another_clients_token_stays_as_it_is() {
     let server = Server::start().await;
     let other = server.register(photos("other")).await;
     let tokens = server.tokens("alice").await;
@@ -105,11 +105,44 @@ async fn v5_another_clients_token_stays_as_it_is() {
 }
 
 #[actix_web::test]
-async fn a_revocation_survives_a_restart() {
+async fn v6_a_revocation_survives_a_restart() {
     let mut server = Server::start().await;
     let tokens = server.tokens("alice").await;
     server.revoke(&server.photos, &tokens.access).await.is(200);
     server.restart().await;
     assert!(!server.is_active(&tokens.access).await);
     server.refreshed(&tokens).await;
+}
+
+#[actix_web::test]
+async fn e26_everything_of_a_person_or_a_client_dies_by_one_record() {
+    let mut server = Server::start().await;
+    for (target, id) in [("subject", "alice"), ("client", "photos")] {
+        let mut living = Vec::new();
+        for _ in 0..20 {
+            living.push(server.tokens("alice").await);
+        }
+        let before = server.running().ledger().state().next_seq();
+        let target = json!({ "type": target, "id": id });
+        let entry = server.blacklist(target).await.is(201).text("id");
+        assert_eq!(server.running().ledger().state().next_seq().0, before.0 + 1);
+        for tokens in &living {
+            assert!(!server.is_active(&tokens.access).await);
+        }
+        server.restart().await;
+        assert!(!server.is_active(&living[0].access).await);
+        let lift = format!("/admin/blacklist/{entry}");
+        server.administer("DELETE", &lift, Some(json!({ "reason": "r" }))).await.is(200);
+        let spent = &living[7].refresh;
+        server.refresh(&server.photos, spent).await.fails_with(400, "invalid_grant");
+    }
+}
+
+#[actix_web::test]
+async fn e27_who_is_blacklisted_before_being_seen_is_blacklisted_when_seen() {
+    let mut server = Server::start().await;
+    server.blacklist(json!({ "type": "subject", "id": "mallory" })).await.is(201);
+    server.restart().await;
+    let asking = crate::support::server::asking("photos", "mallory");
+    server.grant(asking).await.fails_with(400, "unauthorized_client");
 }

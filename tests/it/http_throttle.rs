@@ -28,7 +28,8 @@ fn secret(party: &Party) -> &str {
 }
 
 #[actix_web::test]
-async fn w13_after_too_many_failures_a_client_waits_at_that_address_even_with_the_right_secret() {
+async fn w13_v9_after_too_many_failures_a_client_waits_at_that_address_even_with_the_right_secret()
+{
     let server = Server::start().await;
     for (host, path) in ["127.0.1.1", "127.0.1.2", "127.0.1.3"].into_iter().zip(ENDPOINTS) {
         let wire = Wire::new(host, "guesser/1");

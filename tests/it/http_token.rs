@@ -78,7 +78,7 @@ async fn w4_an_unknown_parameter_is_ignored() {
 }
 
 #[actix_web::test]
-async fn w5_a_repeated_parameter_is_an_invalid_request() {
+async fn w5_e36_a_repeated_parameter_is_an_invalid_request() {
     let server = Server::start().await;
     let twice = [CLIENT_CREDENTIALS[0], CLIENT_CREDENTIALS[0]];
     server.token(&server.administrator, &twice).await.fails_with(400, "invalid_request");
@@ -121,6 +121,13 @@ async fn w7_w8_a_success_is_json_that_no_cache_keeps() {
     let silent = silent.await;
     let body = server.token(&silent, &CLIENT_CREDENTIALS).await.is(200).json();
     assert_eq!(body.get("scope"), None, "an empty scope has no spelling");
+    // Whatever else shows a secret, or what it is worth.
+    let shows = json!({ "client_id": "shows" });
+    server.administer("POST", "/admin/clients", Some(shows)).await.is(201).uncached();
+    server.administer("POST", "/admin/clients/shows/secret", None).await.is(200).uncached();
+    server.grant(crate::support::server::asking("photos", "alice")).await.is(201).uncached();
+    server.introspect(&server.api, "x").await.is(200).uncached();
+    server.audit("/audit/records?limit=1").await.is(200).uncached();
 }
 
 #[actix_web::test]
@@ -175,6 +182,8 @@ async fn w12_secrets_have_256_random_bits() {
     assert_eq!(decoded(&first.refresh), 1 + 16 + 4 + 32 + 16);
     assert_eq!(decoded(&token), 1 + 16 + 32 + 16);
     assert_eq!(decoded(opaque.secret.as_deref().unwrap()), 32);
+    let (_, code) = server.code(&server.photos, "alice").await;
+    assert_eq!(decoded(&code), 1 + 16 + 32 + 16);
     assert_ne!(first.refresh, second.refresh);
 }
 
@@ -250,7 +259,7 @@ async fn x1_a_resource_that_is_malformed_or_foreign_is_an_invalid_target() {
 }
 
 #[actix_web::test]
-async fn x2_the_audience_is_the_resources_asked_for() {
+async fn x2_j3_the_audience_is_the_resources_asked_for() {
     let server = Server::start().await;
     let job = server.register(job("job")).await;
     let one = server.own_token(&job, &[("resource", API2)]).await;
@@ -260,7 +269,7 @@ async fn x2_the_audience_is_the_resources_asked_for() {
 }
 
 #[actix_web::test]
-async fn x3_a_code_may_be_for_part_of_the_grant_and_a_refresh_for_another() {
+async fn x3_r9_a_code_may_be_for_part_of_the_grant_and_a_refresh_for_another() {
     let server = Server::start().await;
     let (_, code) = server.code(&server.photos, "alice").await;
     let form = [
@@ -280,7 +289,7 @@ async fn x3_a_code_may_be_for_part_of_the_grant_and_a_refresh_for_another() {
 }
 
 #[actix_web::test]
-async fn x4_without_a_resource_the_token_is_for_all_that_were_granted_or_for_the_issuer() {
+async fn x4_j3_without_a_resource_the_token_is_for_all_that_were_granted_or_for_the_issuer() {
     let server = Server::start().await;
     let tokens = server.tokens("alice").await;
     assert_eq!(claims(&tokens.access)["aud"], json!([API, API2]));

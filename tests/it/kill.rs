@@ -48,7 +48,8 @@ async fn begin(server: &Process, bearer: &str, client: &Value, basic: &(String, 
 }
 
 #[actix_web::test]
-async fn killed_under_load_every_acknowledged_token_is_there_and_every_retry_gets_its_successor() {
+async fn e09_e10_killed_under_load_every_acknowledged_token_is_there_and_every_retry_gets_its_successor()
+ {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("ledger");
     let admin = init(&data);

@@ -9,7 +9,7 @@ use crate::support::process::{Process, init, post_form, post_json, text};
 const SUBJECT: &str = "canary-person-7f3a@example.com";
 
 #[actix_web::test]
-async fn no_log_line_holds_a_person_or_a_secret() {
+async fn r11_e29_no_log_line_holds_a_person_or_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let (data, lines) = (folder.path().join("ledger"), folder.path().join("stderr"));
     let admin = init(&data);

@@ -1,19 +1,18 @@
 //! Random sequences of commands in random batches, with a clock that steps forward and back,
 //! against a model that was written apart. PROPTEST_CASES asks for more of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use token_ledger::domain::command::Command;
 use token_ledger::domain::state::State;
 use token_ledger::ledger::replay::verify_next;
-use token_ledger::types::digest::ShortDigest;
-use token_ledger::types::id::{GrantId, Seq};
+use token_ledger::types::id::Seq;
 use token_ledger::types::time::Timestamp;
 
-use crate::support::model::{CLIENTS, Hit, Model, Step};
-use crate::support::names::{client_id, digest, grant_id};
+use crate::support::model::{CLIENTS, Hit, Model, Names, Step};
+use crate::support::names::{client_id, digest};
 use crate::support::policies::POLICIES;
 use crate::support::snapshots::{through_snapshot, whole};
 use crate::support::world::World;
@@ -31,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     let party = || 0..3_usize;
     let grant = || prop_oneof![6 => Just(0_usize), 2 => 0..5_usize];
     // The current refresh token and its predecessor are the usual ones.
-    let back = prop_oneof![12 => Just(0_u32), 8 => Just(1), 1 => Just(2), 1 => Just(3)];
+    let back = prop_oneof![12 => Just(0_i32), 8 => Just(1), 1 => Just(2), 1 => Just(-1)];
     let refresh = (grant(), back, mostly_not(), mostly_not(), 0..2_usize, mostly_not());
     let refresh = refresh.prop_map(|(grant, back, forged, foreign, host, widens)| Step::Refresh {
         grant,
@@ -63,7 +62,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => grant().prop_map(|grant| Step::Ban(Hit::Grant(grant))),
         1 => party().prop_map(|subject| Step::Ban(Hit::Subject(subject))),
         1 => party().prop_map(|client| Step::Ban(Hit::Client(client))),
+        1 => (0..3_usize).prop_map(|key| Step::Ban(Hit::Key(key))),
         1 => Just(Step::Ban(Hit::All)),
+        2 => Just(Step::AddKey),
+        1 => (0..3_usize).prop_map(|key| Step::RetireKey { key }),
         5 => any::<usize>().prop_map(|entry| Step::Lift { entry }),
         1 => party().prop_map(|subject| Step::Erase { subject }),
         3 => (party(), prop_oneof![1 => Just(false), 3 => Just(true)])
@@ -116,37 +118,6 @@ fn world() -> World {
     world
 }
 
-/// All names that the model can give, to read a projection in its words.
-#[derive(Default)]
-struct Names {
-    tokens: BTreeMap<ShortDigest, String>,
-    grants: BTreeMap<GrantId, String>,
-}
-
-impl Names {
-    fn up_to(count: usize) -> Self {
-        let mut names = Self::default();
-        for i in 0..=count {
-            names.tokens.insert(digest(&format!("t{i}")).short(), format!("t{i}"));
-            for kind in ["g", "c"] {
-                names.grants.insert(grant_id(&format!("{kind}{i}")), format!("{kind}{i}"));
-            }
-        }
-        names
-    }
-
-    fn valid(&self, state: &State, at: Timestamp) -> BTreeSet<String> {
-        let tokens = state.tokens().filter(|token| state.is_active(token, at));
-        let mut valid: BTreeSet<_> =
-            tokens.map(|token| self.tokens[&token.digest].clone()).collect();
-        for grant in state.grants().filter(|grant| state.is_refreshable(grant, at)) {
-            let generation = grant.refresh_token().unwrap().generation;
-            valid.insert(format!("{}.{generation}", self.grants[&grant.id]));
-        }
-        valid
-    }
-}
-
 /// What was valid by the model once the log was this long.
 type Moment = (Seq, Timestamp, BTreeSet<String>);
 
@@ -154,7 +125,7 @@ fn run(batches: Vec<(i32, Vec<Step>)>) {
     let (mut batched, mut single) = (world(), world());
     let mut model = Model::default();
     let commands = 2 + batches.iter().map(|(_, steps)| steps.len()).sum::<usize>();
-    let names = Names::up_to(2 * commands);
+    let names = Names::default().up_to(2 * commands);
     let mut moments: Vec<Moment> = Vec::new();
     let mut now_s = 0_i32;
     // A session to begin with: without one most commands have nothing to work on.

@@ -61,7 +61,7 @@ fn every_event_ever_written_is_read() {
 }
 
 #[test]
-fn a_recorded_ledger_folds_to_what_it_folded_to() {
+fn e42_a_recorded_ledger_folds_to_what_it_folded_to() {
     if golden::may_update() {
         let lines = everything().world.bytes().into_iter().map(|b| String::from_utf8(b).unwrap());
         write_if_missing("ledger-1.jsonl", &lines.map(|line| line + "\n").collect::<String>());

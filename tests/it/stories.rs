@@ -61,6 +61,7 @@ stories! {
     batches
     blacklist
     client_credentials
+    clock
     counting
     grace
     refresh

@@ -9,11 +9,11 @@ use token_ledger::clock::{Clock, ManualClock};
 use token_ledger::crypto::note::NoteSignature;
 use token_ledger::crypto::note_key::NoteVerifier;
 use token_ledger::crypto::note_signer::Cosigner;
+use token_ledger::ledger::checkpoints::Published;
 use token_ledger::log::leaf::NodeHash;
-use token_ledger::log::tree::TreeHead;
 use token_ledger::types::time::Timestamp;
 use token_ledger::witness::ask::{Unwitnessed, WitnessClient};
-use token_ledger::witness::submit::{Offer, Submitter, Witnessed};
+use token_ledger::witness::submit::{Submitter, Witnessed};
 
 use crate::support::notary::{COSIGNED_AT_S, Log, Served, make_witness};
 
@@ -28,9 +28,9 @@ impl Asking {
         Arc::new(Self { log: Log::new("log.example", salt, 300), lines: Mutex::default() })
     }
 
-    fn offer(&self, size: u64, at_s: u64) -> Offer {
+    fn offer(&self, size: u64, at_s: u64) -> Arc<Published> {
         let (head, note) = (self.log.head(size), self.log.checkpoint(size));
-        Offer { head, note, at: Timestamp::from_seconds(at_s) }
+        Arc::new(Published { head, note, at: Timestamp::from_seconds(at_s) })
     }
 
     fn cosigned(&self) -> Vec<u64> {
@@ -43,8 +43,9 @@ impl Witnessed for Asking {
         Ok(self.log.proof(old, new))
     }
 
-    fn cosigned(&self, head: &TreeHead, line: NoteSignature) {
-        self.lines.lock().push((head.size, line));
+    fn cosigned(&self, checkpoint: &Published, line: NoteSignature) -> Result<(), String> {
+        self.lines.lock().push((checkpoint.head.size, line));
+        Ok(())
     }
 }
 
@@ -232,13 +233,13 @@ async fn a_witness_that_was_down_gets_the_newest_checkpoint_and_none_in_between(
         let submitter = Arc::clone(&submitter);
         actix_web::rt::spawn(async move { submitter.run(offered, log).await })
     };
-    offers.send_replace(Some(Arc::new(asking.offer(5, COSIGNED_AT_S))));
+    offers.send_replace(Some(asking.offer(5, COSIGNED_AT_S)));
     until(|| 3 < submitter.standing().failures).await;
     assert_eq!(submitter.standing().fault, Some(Unwitnessed::Status(503)));
     clock.advance_s(60);
     assert_eq!(submitter.waits_s(), 60);
     for size in 6..=200 {
-        offers.send_replace(Some(Arc::new(asking.offer(size, COSIGNED_AT_S + 30))));
+        offers.send_replace(Some(asking.offer(size, COSIGNED_AT_S + 30)));
     }
     let before = submitter.standing().failures;
     until(|| before + 2 < submitter.standing().failures).await;
@@ -251,8 +252,8 @@ async fn a_witness_that_was_down_gets_the_newest_checkpoint_and_none_in_between(
     assert_eq!(sizes, [5, 200], "none in between was submitted");
     // The same head, signed again by the heartbeat, is cosigned again; a repetition is not.
     let count = asked.lock().len();
-    offers.send_replace(Some(Arc::new(asking.offer(200, COSIGNED_AT_S + 30))));
-    offers.send_replace(Some(Arc::new(asking.offer(200, COSIGNED_AT_S + 600))));
+    offers.send_replace(Some(asking.offer(200, COSIGNED_AT_S + 30)));
+    offers.send_replace(Some(asking.offer(200, COSIGNED_AT_S + 600)));
     until(|| asking.cosigned() == [200, 200]).await;
     assert_eq!(asked.lock().len(), count + 1);
     drop(offers);

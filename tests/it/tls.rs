@@ -206,7 +206,7 @@ fn a_certificate_or_key_that_is_of_no_use_is_named_at_the_start() {
 }
 
 #[test]
-fn w15_plain_http_is_refused_where_others_could_read_it() {
+fn w15_v10_plain_http_is_refused_where_others_could_read_it() {
     let home = Home::new();
     for (flag, listener) in [("--listen", "public"), ("--admin-listen", "admin")] {
         let mut command = Command::new(BINARY);

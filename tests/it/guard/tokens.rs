@@ -16,7 +16,7 @@ fn hs256(secret: &[u8], header: &Value) -> String {
 }
 
 #[actix_web::test]
-async fn each_algorithm_is_checked_by_its_own_key() {
+async fn j4_each_algorithm_is_checked_by_its_own_key() {
     let keys = [Key::eddsa("ed"), Key::es256("ec"), Key::rs256("rsa")];
     let issuer = Issuer::publishing(&keys.iter().collect::<Vec<_>>());
     let api = Api::by_jwks(options(), jwks(&issuer));
@@ -49,7 +49,7 @@ async fn an_algorithm_that_is_not_allowed_is_refused() {
 }
 
 #[actix_web::test]
-async fn algorithm_confusion_is_refused() {
+async fn j4_algorithm_confusion_is_refused() {
     let (key, issuer) = issuer_with_key();
     let api = Api::by_jwks(options(), jwks(&issuer));
     let jwk = key.jwk();
@@ -79,7 +79,7 @@ async fn algorithm_confusion_is_refused() {
 }
 
 #[actix_web::test]
-async fn only_an_access_token_is_one() {
+async fn j4_only_an_access_token_is_one() {
     let (key, issuer) = issuer_with_key();
     let api = Api::by_jwks(options(), jwks(&issuer));
     for (header, status) in [
@@ -103,7 +103,7 @@ async fn only_an_access_token_is_one() {
 }
 
 #[actix_web::test]
-async fn a_token_is_for_this_resource_and_from_this_issuer() {
+async fn j4_a_token_is_for_this_resource_and_from_this_issuer() {
     let (key, issuer) = issuer_with_key();
     let api = Api::by_jwks(options(), jwks(&issuer));
     for (claims, status) in [
@@ -138,7 +138,7 @@ async fn a_token_is_for_this_resource_and_from_this_issuer() {
 }
 
 #[actix_web::test]
-async fn a_token_expires_exactly_at_its_expiry_and_leeway() {
+async fn j4_a_token_expires_exactly_at_its_expiry_and_leeway() {
     let (key, issuer) = issuer_with_key();
     let api = Api::by_jwks(options(), jwks(&issuer));
     let token = key.token(json!({ "exp": NOW + 60 }));

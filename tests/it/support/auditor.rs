@@ -129,6 +129,7 @@ impl Auditor {
             Event::LedgerCreated(_)
             | Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
+            | Event::ClockStepped(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)
             | Event::ClientSecretRotated(_)

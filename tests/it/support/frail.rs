@@ -122,6 +122,7 @@ impl Frail {
         let app = App {
             edge,
             database: None,
+            witnesses: Vec::new(),
             proxies: Proxies { trusted: "".parse().unwrap(), header },
             origins: Origins::default(),
             public_log: false,

@@ -8,6 +8,7 @@ pub(crate) mod render;
 pub(crate) mod golden;
 pub(crate) mod policies;
 pub(crate) mod model;
+pub(crate) mod simulation;
 pub(crate) mod recorded;
 pub(crate) mod samples;
 pub(crate) mod server;

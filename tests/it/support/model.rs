@@ -3,37 +3,86 @@
 
 mod issue;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use token_ledger::domain::command::{BlacklistTarget, Command, TokenRef};
 use token_ledger::domain::decide::Granted;
 use token_ledger::domain::event::{RefreshRefusal, Target};
 use token_ledger::domain::refusal::Refusal;
+use token_ledger::domain::state::State;
+use token_ledger::types::digest::ShortDigest;
+use token_ledger::types::id::GrantId;
 use token_ledger::types::time::Timestamp;
 
-use crate::support::names::{blacklist_id, client_id, digest, grant_id, owner, subject_id};
+use crate::support::names::{blacklist_id, client_id, digest, grant_id, key_id, owner, subject_id};
 use crate::support::policies::{POLICIES, Policy};
+use crate::support::world::add_key;
 
 pub(crate) const CLIENTS: [&str; 3] = ["photos", "mail", "robot"];
-const SUBJECTS: [&str; 3] = ["ann", "bob", "eve"];
+pub(crate) const SUBJECTS: [&str; 6] = ["ann", "bob", "eve", "joe", "kim", "lea"];
 const HOSTS: [&str; 2] = ["home", "cafe"];
 
 /// One thing to do; numbers choose among what there is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    Grant { client: usize, subject: usize, wide: bool, challenge: bool },
-    Redeem { grant: usize, foreign: bool, verifier: bool, widens: bool },
-    Refresh { grant: usize, back: u32, forged: bool, foreign: bool, host: usize, widens: bool },
-    Credentials { client: usize, fresh: bool },
-    RevokeAccess { token: usize, foreign: bool },
-    RevokeRefresh { grant: usize, foreign: bool },
-    RevokeGrant { grant: usize },
+    Grant {
+        client: usize,
+        subject: usize,
+        wide: bool,
+        challenge: bool,
+    },
+    Redeem {
+        grant: usize,
+        foreign: bool,
+        verifier: bool,
+        widens: bool,
+    },
+    /// `back` is 0 for the current token, 1 for the one before, and so on; -1 was never issued.
+    Refresh {
+        grant: usize,
+        back: i32,
+        forged: bool,
+        foreign: bool,
+        host: usize,
+        widens: bool,
+    },
+    Credentials {
+        client: usize,
+        fresh: bool,
+    },
+    RevokeAccess {
+        token: usize,
+        foreign: bool,
+    },
+    RevokeRefresh {
+        grant: usize,
+        foreign: bool,
+    },
+    RevokeGrant {
+        grant: usize,
+    },
     Ban(Hit),
-    Lift { entry: usize },
-    Erase { subject: usize },
-    Switch { client: usize, enabled: bool },
-    Update { client: usize, policy: usize },
-    FailAuthentication { client: usize },
+    Lift {
+        entry: usize,
+    },
+    Erase {
+        subject: usize,
+    },
+    Switch {
+        client: usize,
+        enabled: bool,
+    },
+    Update {
+        client: usize,
+        policy: usize,
+    },
+    FailAuthentication {
+        client: usize,
+    },
+    AddKey,
+    RetireKey {
+        key: usize,
+    },
 }
 
 /// What an entry of the blacklist is to hit.
@@ -43,6 +92,8 @@ pub(crate) enum Hit {
     Grant(usize),
     Subject(usize),
     Client(usize),
+    /// The newest key and those before it.
+    Key(usize),
     All,
 }
 
@@ -53,7 +104,7 @@ enum Standing {
     Blacklisted,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Grant {
     name: String,
     client: usize,
@@ -73,10 +124,11 @@ struct Grant {
     row: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Token {
     name: String,
     grant: usize,
+    key: usize,
     expires_at: Timestamp,
     /// Revoked or blacklisted by itself: nothing is known of it any more.
     gone: bool,
@@ -98,15 +150,25 @@ enum Struck {
     Nothing,
     Subject(usize),
     Client(usize),
+    Key(usize),
     All,
 }
 
-#[derive(Debug, Default)]
+/// A signing key: how many entries are in force on it, and whether it is retired.
+#[derive(Debug, Default, Clone, Copy)]
+struct Key {
+    entries: u32,
+    retired: bool,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) struct Model {
     grants: Vec<Grant>,
     tokens: Vec<Token>,
-    clients: [Party; 3],
-    subjects: [Party; 3],
+    clients: [Party; CLIENTS.len()],
+    subjects: [Party; SUBJECTS.len()],
+    /// The newest one signs.
+    keys: Vec<Key>,
     everything: u32,
     entries: Vec<(Struck, bool)>,
     named: usize,
@@ -114,7 +176,95 @@ pub(crate) struct Model {
 
 type Outcome = Result<Granted, Refusal>;
 
+impl Default for Model {
+    /// Nothing but the three clients and the key `k1`.
+    fn default() -> Self {
+        Self {
+            grants: Vec::new(),
+            tokens: Vec::new(),
+            clients: Default::default(),
+            subjects: Default::default(),
+            keys: vec![Key::default()],
+            everything: 0,
+            entries: Vec::new(),
+            named: 0,
+        }
+    }
+}
+
+/// All names that the model can give, to read a projection in its words.
+#[derive(Default)]
+pub(crate) struct Names {
+    tokens: BTreeMap<ShortDigest, String>,
+    grants: BTreeMap<GrantId, String>,
+    known: usize,
+}
+
+impl Names {
+    /// Makes the first `count` names known.
+    pub(crate) fn up_to(mut self, count: usize) -> Self {
+        for i in self.known..=count {
+            self.tokens.insert(digest(&format!("t{i}")).short(), format!("t{i}"));
+            for kind in ["g", "c"] {
+                self.grants.insert(grant_id(&format!("{kind}{i}")), format!("{kind}{i}"));
+            }
+        }
+        self.known = self.known.max(count + 1);
+        self
+    }
+
+    /// What a projection says may be used at `at`.
+    pub(crate) fn valid(&self, state: &State, at: Timestamp) -> BTreeSet<String> {
+        let tokens = state.tokens().filter(|token| state.is_active(token, at));
+        let mut valid: BTreeSet<_> =
+            tokens.map(|token| self.tokens[&token.digest].clone()).collect();
+        for grant in state.grants().filter(|grant| state.is_refreshable(grant, at)) {
+            let generation = grant.refresh_token().unwrap().generation;
+            valid.insert(format!("{}.{generation}", self.grants[&grant.id]));
+        }
+        valid
+    }
+}
+
 impl Model {
+    /// How many names were given.
+    pub(crate) fn named(&self) -> usize {
+        self.named
+    }
+
+    /// How many grants, access tokens, entries of the blacklist and keys there ever were.
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        [self.grants.len(), self.tokens.len(), self.entries.len(), self.keys.len()]
+    }
+
+    /// The name of a grant, and the generation of its live refresh token.
+    pub(crate) fn grant(&self, grant: usize) -> (&str, Option<u32>) {
+        (&self.grants[grant].name, self.grants[grant].generation)
+    }
+
+    /// The name of an access token.
+    pub(crate) fn token(&self, token: usize) -> &str {
+        &self.tokens[token].name
+    }
+
+    /// What a `step` about the grant with this number calls it.
+    pub(crate) fn nth(&self, grant: usize) -> usize {
+        self.grants.len() - 1 - grant
+    }
+
+    /// Whether what the newest key signs would be dead at birth.
+    fn signs_in_vain(&self) -> bool {
+        self.keys.last().is_some_and(|key| 0 < key.entries)
+    }
+
+    fn key(&self, nth_newest: usize) -> usize {
+        self.keys.len() - 1 - nth_newest % self.keys.len()
+    }
+
+    fn key_name(key: usize) -> String {
+        format!("k{}", key + 1)
+    }
+
     fn name(&mut self, kind: &str) -> String {
         self.named += 1;
         format!("{kind}{}", self.named)
@@ -220,6 +370,7 @@ impl Model {
                     Struck::Nothing => {}
                     Struck::Subject(subject) => self.subjects[subject].entries -= 1,
                     Struck::Client(client) => self.clients[client].entries -= 1,
+                    Struck::Key(key) => self.keys[key].entries -= 1,
                     Struck::All => self.everything -= 1,
                 }
                 (command, Ok(Granted::Done))
@@ -250,6 +401,17 @@ impl Model {
             Step::FailAuthentication { client } => {
                 let (client, method) = (client_id(CLIENTS[client]), "none".to_owned());
                 (Command::FailAuthentication { client, method }, Ok(Granted::Done))
+            }
+            Step::AddKey => {
+                self.keys.push(Key::default());
+                (add_key(&Self::key_name(self.keys.len() - 1)), Ok(Granted::Done))
+            }
+            Step::RetireKey { key } => {
+                let key = self.key(key);
+                let command = Command::RetireKey { kid: key_id(&Self::key_name(key)) };
+                let was_retired = std::mem::replace(&mut self.keys[key].retired, true);
+                let unknown = was_retired.then_some(Err(Refusal::UnknownKey));
+                (command, unknown.unwrap_or(Ok(Granted::Done)))
             }
         })
     }
@@ -291,12 +453,18 @@ impl Model {
             Hit::Client(client) => {
                 (Target::Client(client_id(CLIENTS[client])), Struck::Client(client))
             }
+            Hit::Key(key) => {
+                let key = self.key(key);
+                (Target::Key(key_id(&Self::key_name(key))), Struck::Key(key))
+            }
             Hit::All => (Target::All, Struck::All),
         };
         let (id, reason) = (blacklist_id(&self.entries.len().to_string()), String::new());
         let target = match struck {
             Struck::Subject(subject) => BlacklistTarget::Owner(owner(SUBJECTS[subject])),
-            Struck::Nothing | Struck::Client(_) | Struck::All => BlacklistTarget::Other(target),
+            Struck::Nothing | Struck::Client(_) | Struck::Key(_) | Struck::All => {
+                BlacklistTarget::Other(target)
+            }
         };
         let command = Command::AddBlacklist { id, target, reason };
         match struck {
@@ -310,10 +478,14 @@ impl Model {
                 party.entries += 1;
             }
             Struck::Client(client) => self.clients[client].entries += 1,
+            Struck::Key(key) => {
+                self.keys[key].entries += 1;
+                self.tokens.iter_mut().for_each(|token| token.struck |= token.key == key);
+            }
             Struck::All => self.everything += 1,
         }
         let hits = |grant: &Grant| match struck {
-            Struck::Nothing => false,
+            Struck::Nothing | Struck::Key(_) => false,
             Struck::Subject(subject) => grant.subject == Some(subject),
             Struck::Client(client) => grant.client == client,
             Struck::All => true,
@@ -321,7 +493,7 @@ impl Model {
         self.strike_tokens(hits);
         for grant in &mut self.grants {
             match struck {
-                Struck::Nothing => {}
+                Struck::Nothing | Struck::Key(_) => {}
                 Struck::Subject(_) => grant.struck_by_subject |= hits(grant),
                 Struck::Client(_) | Struck::All => grant.struck |= hits(grant),
             }

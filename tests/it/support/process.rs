@@ -40,6 +40,19 @@ impl Process {
         Self { public: address("public="), admin: address("admin="), child }
     }
 
+    /// Memory that it holds, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kilobytes = line.split_whitespace().next().unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Where clients reach it, as an address.
+    pub(crate) fn public_address(&self) -> &str {
+        self.public.strip_prefix("http://").unwrap()
+    }
+
     /// SIGKILL: no handler runs, nothing is flushed.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -50,6 +63,14 @@ impl Process {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         assert!(self.child.wait().unwrap().success(), "the clean stop failed");
+    }
+}
+
+/// A test that fails leaves no server behind.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

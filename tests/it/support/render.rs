@@ -182,6 +182,9 @@ impl Names {
             Event::KeyAdded(data) => data.kid.to_string(),
             Event::KeyRetired(data) => data.kid.to_string(),
             Event::AuditRead(data) => data.what.clone(),
+            Event::ClockStepped(data) => {
+                format!("from {} to {}", second(data.from), second(data.to))
+            }
             Event::LedgerClosed(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)
@@ -206,11 +209,15 @@ impl Names {
     }
 }
 
-/// An instant in the seconds of the story.
 fn seconds(at: Timestamp) -> String {
+    format!("until {}", second(at))
+}
+
+/// An instant in the seconds of the story.
+fn second(at: Timestamp) -> String {
     let micros = i128::from(at.micros()) - i128::from(EPOCH_S) * 1_000_000;
     match micros % 1_000_000 {
-        0 => format!("until {}", micros / 1_000_000),
-        _ => format!("until {}.{:06}", micros / 1_000_000, micros % 1_000_000),
+        0 => format!("{}", micros / 1_000_000),
+        _ => format!("{}.{:06}", micros / 1_000_000, (micros % 1_000_000).abs()),
     }
 }

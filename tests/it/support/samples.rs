@@ -5,11 +5,11 @@ use token_ledger::domain::client::{AccessTokenFormat, AuthMethod, ClientMetadata
 use token_ledger::domain::event::{
     AccessTokenIssued, AccessTokenRevoked, AuditRead, BlacklistAdded, BlacklistLifted, Cause,
     ClientAssertionUsed, ClientAuthenticationFailed, ClientDisabled, ClientEnabled,
-    ClientRegistered, ClientSecretRotated, ClientUpdated, CodeIssued, CodeRedeemed, CodeRefusal,
-    CodeRefused, CodeReplayed, Event, GrantCreated, GrantRevoked, How, KeyAdded, KeyRetired,
-    LedgerClosed, LedgerCreated, LedgerOpened, RefreshRefusal, RefreshRefused, RefreshTokenIssued,
-    RefreshTokenRetried, RefreshTokenReused, RefreshTokenRotated, RefreshTokenUsed, Reuse,
-    SubjectErased, SubjectRegistered, Target,
+    ClientRegistered, ClientSecretRotated, ClientUpdated, ClockStepped, CodeIssued, CodeRedeemed,
+    CodeRefusal, CodeRefused, CodeReplayed, Event, GrantCreated, GrantRevoked, How, KeyAdded,
+    KeyRetired, LedgerClosed, LedgerCreated, LedgerOpened, RefreshRefusal, RefreshRefused,
+    RefreshTokenIssued, RefreshTokenRetried, RefreshTokenReused, RefreshTokenRotated,
+    RefreshTokenUsed, Reuse, SubjectErased, SubjectRegistered, Target,
 };
 use token_ledger::domain::record::{About, Actor, Back, Origin, Record};
 use token_ledger::log::leaf::leaf_hash;
@@ -87,6 +87,8 @@ fn of_the_ledger() -> Vec<Event> {
         LedgerCreated { version: text("0.1.0"), issuer, origin }.into(),
         LedgerOpened { version: text("0.1.0"), records: 1000, clean: false }.into(),
         LedgerClosed {}.into(),
+        ClockStepped { from: AT, to: LATER }.into(),
+        ClockStepped { from: LATER, to: AT }.into(),
     ]
 }
 

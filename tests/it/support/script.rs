@@ -81,6 +81,10 @@ impl Script {
                 self.world.tick(false);
                 return self.recorded(end);
             }
+            "step" => {
+                self.world.clock.step_s(first.word(1).parse().unwrap());
+                return Vec::new();
+            }
             "rotate" => return self.rotate(first.word(1), first.word(2).parse().unwrap()),
             _ => {}
         }

@@ -12,7 +12,7 @@ use token_ledger::domain::grant::Grant;
 use token_ledger::domain::record::{Actor, Origin, Record};
 use token_ledger::domain::state::State;
 use token_ledger::evidence::verifier::{End, Fault, Verifier, read};
-use token_ledger::ledger::replay::{LogError, replay};
+use token_ledger::ledger::replay::{LogError, replay, replay_onto};
 use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::writer::{Answer, Writer};
 use token_ledger::log::leaf::leaf_hash;
@@ -29,6 +29,7 @@ use crate::support::names::{client_id, digest, key_id, scope, sealed};
 /// The story time 0, so that a clock may also step back.
 pub(crate) const EPOCH_S: u64 = 1_000_000;
 const COALESCE_KEYS_MAX: usize = 64;
+const CLOCK_STEP_MS: u64 = 5000;
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
@@ -69,8 +70,13 @@ impl World {
 
     /// What a restart makes of `store`. `asked` keeps the request ids apart.
     pub(crate) fn over(store: MemoryStore, now: Timestamp, asked: u64) -> Self {
+        Self::onto(State::default(), store, now, asked)
+    }
+
+    /// The same, going on from the fold of its first records.
+    fn onto(mut folded: State, store: MemoryStore, now: Timestamp, asked: u64) -> Self {
         let store = Arc::new(store);
-        let folded = replay(store.as_ref(), |_| Ok(())).expect("an untouched log replays");
+        replay_onto(&mut folded, store.as_ref(), |_| Ok(())).expect("an untouched log replays");
         let state = Arc::new(RwLock::new(folded));
         let clock = Arc::new(ManualClock::at(now));
         let tiles = Arc::new(MemoryTable::default());
@@ -82,13 +88,19 @@ impl World {
             Arc::clone(&state),
             Arc::clone(&clock) as Arc<dyn Clock>,
             COALESCE_KEYS_MAX,
-        );
+        )
+        .recording_steps(CLOCK_STEP_MS);
         Self { store, tree, state, clock, writer, asked }
     }
 
     /// A restart after whatever happened.
     pub(crate) fn reopened(&self) -> Self {
         Self::over(self.store.reopen(), self.clock.now(), self.asked)
+    }
+
+    /// A restart that begins with a snapshot.
+    pub(crate) fn reopened_onto(&self, snapshot: State) -> Self {
+        Self::onto(snapshot, self.store.reopen(), self.clock.now(), self.asked)
     }
 
     /// Sets the clock to a second of the story, which may lie before its start.
@@ -127,8 +139,13 @@ impl World {
 
     /// Lets the time pass in which refusals are only counted.
     pub(crate) fn tick(&mut self, closes: bool) {
-        self.writer.flush_counts(closes).expect("the store works");
+        self.try_tick(closes).expect("the store works");
         self.check();
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) fn try_tick(&mut self, closes: bool) -> Result<(), LogError> {
+        self.writer.flush_counts(closes)
     }
 
     fn asked(&mut self, command: Command) -> Asked {
@@ -247,7 +264,7 @@ fn origin(command: &Command) -> Option<Origin> {
 }
 
 /// Every list of the projection holds exactly what a search of everything finds, newest first.
-fn check_lists(state: &State) {
+pub(crate) fn check_lists(state: &State) {
     let newest_first = |mine: &dyn Fn(&Grant) -> bool| {
         let mut grants: Vec<_> = state.grants().filter(|grant| mine(grant)).collect();
         grants.sort_by_key(|grant| std::cmp::Reverse(grant.created));

@@ -11,7 +11,7 @@ use crate::support::model::{
     CLIENTS, Grant, HOSTS, Model, Outcome, SUBJECTS, Standing, Step, Token,
 };
 use crate::support::names::{
-    client_id, code, digest, draft, grant_id, owner, refresh_digest, resources, scope, tag,
+    client_id, code, digest, draft, grant_id, key_id, owner, refresh_digest, resources, scope, tag,
 };
 
 type Access = (String, Timestamp, Result<Box<Draft>, NoDraft>);
@@ -92,12 +92,14 @@ impl Model {
             return (name, at, Err(NoDraft::Scope));
         }
         let expires_at = at.plus_seconds(u64::from(self.policy(client).lifetime_s));
-        let draft = draft(&name, scope(scope_text), resources(""), expires_at);
+        let mut draft = draft(&name, scope(scope_text), resources(""), expires_at);
+        draft.key = Some(key_id(&Self::key_name(self.keys.len() - 1)));
         (name, expires_at, Ok(Box::new(draft)))
     }
 
     fn issue(&mut self, grant: usize, name: String, expires_at: Timestamp) {
-        self.tokens.push(Token { name, grant, expires_at, gone: false, struck: false });
+        let key = self.keys.len() - 1;
+        self.tokens.push(Token { name, grant, key, expires_at, gone: false, struck: false });
     }
 
     pub(super) fn redeem(
@@ -149,7 +151,8 @@ impl Model {
                 CodeRefusal::Blacklisted
             }))
         } else {
-            widens.then_some(Refusal::Code(CodeRefusal::Scope))
+            let vain = self.signs_in_vain().then_some(Refusal::Stale);
+            if widens { Some(Refusal::Code(CodeRefusal::Scope)) } else { vain }
         };
         match refusal {
             Some(Refusal::CodeReplayed) => self.die(index, Standing::Revoked),
@@ -181,8 +184,7 @@ impl Model {
         let (name, expires_at, access) = self.access(at, scope, client, widens);
         let grant = &self.grants[index];
         let current = grant.generation.unwrap_or_default();
-        // 0 is the current one, 1 and 2 are spent ones, 3 was never issued.
-        let generation = if back == 3 { current + 1 } else { current.saturating_sub(back) };
+        let generation = current.saturating_add_signed(-back);
         let secret = if forged { "x" } else { "" };
         let by = if foreign { (client + 1) % 3 } else { client };
         let command = Command::Refresh(Refresh {
@@ -211,6 +213,7 @@ impl Model {
     ) -> Outcome {
         let refuse = |reason| Err(Refusal::Refresh(reason));
         let policy = self.policy(self.grants[index].client);
+        let in_vain = self.signs_in_vain();
         if foreign {
             return refuse(RefreshRefusal::WrongClient);
         }
@@ -228,6 +231,9 @@ impl Model {
         if current == generation {
             if widens {
                 return refuse(RefreshRefusal::Scope);
+            }
+            if in_vain {
+                return Err(Refusal::Stale);
             }
             if let Some((_, _, others)) = grant.window.take() {
                 grant.row = if others == 0 { 0 } else { grant.row + 1 };
@@ -252,6 +258,9 @@ impl Model {
         }
         if widens {
             return refuse(RefreshRefusal::Scope);
+        }
+        if in_vain {
+            return Err(Refusal::Stale);
         }
         *others += u32::from(other);
         Ok(Granted::Refreshed(Refreshed::Successor))
@@ -283,7 +292,7 @@ impl Model {
         if 0 < party.entries || 0 < self.everything {
             return (command, Err(Refusal::Blacklisted));
         }
-        if asked != usable {
+        if self.signs_in_vain() || asked != usable {
             return (command, Err(Refusal::Stale));
         }
         let index = usable.unwrap_or_else(|| {
