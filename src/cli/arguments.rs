@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use crate::cli::copies::{DoctorArgs, RestoreArgs};
+use crate::cli::fence::FenceCommand;
 use crate::cli::witness::WitnessCommand;
 
 /// A command on this machine, with its arguments.
@@ -21,8 +22,10 @@ pub enum Local {
     Export(ExportArgs),
     /// Prints the configuration reference.
     Config,
-    /// Prints the checkpoint verifier key.
-    Vkey(DataArgs),
+    /// Prints the checkpoint verifier keys.
+    Vkey(PathBuf),
+    /// Makes a lost fence anew.
+    Fence(FenceCommand),
     /// Runs a witness.
     Witness(WitnessCommand),
     /// Makes a ledger from copies.
@@ -127,14 +130,6 @@ pub struct DemoArgs {
     /// Leave the servers running until Ctrl-C, and print the curl lines to go on by hand
     #[arg(long)]
     pub keep: bool,
-}
-
-/// What a command takes that only needs a ledger.
-#[derive(Debug, Args)]
-pub struct DataArgs {
-    /// The data directory that `init` made
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
 }
 
 /// What `export` takes.

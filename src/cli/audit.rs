@@ -58,6 +58,25 @@ Examples:
 
 Next: token-ledger audit records --from SEQ --to SEQ shows the issuance of a token.")]
     Valid(ValidArgs),
+    /// Print the receipt of a record: that it is in the log, for ever and for anybody
+    #[command(after_help = "\
+Example:
+  token-ledger audit receipt --seq 1042 > 1042.tlog-proof
+  token-ledger audit records --from 1042 --to 1042 > 1042.json
+
+Next: token-ledger verify --receipt 1042.tlog-proof --record 1042.json --vkey ledger.vkey")]
+    Receipt {
+        /// Which record
+        #[arg(long, value_name = "SEQ")]
+        seq: Seq,
+    },
+    /// Have all that was recorded so far covered by a signed checkpoint, and print it
+    #[command(after_help = "\
+Example:
+  token-ledger audit checkpoint > checkpoint
+
+Next: keep it. token-ledger verify --checkpoint FILE tells later whether the past was rewritten.")]
+    Checkpoint,
 }
 
 #[derive(Debug, Args)]
@@ -205,6 +224,15 @@ pub async fn run(session: &mut Session<'_, '_>, args: &AuditArgs) -> Result<(), 
                 None => json!({ "token": session.console.line("token")?.expose() }),
             };
             session.show(&Call::post(&["audit", "token"]).body(body), "").await
+        }
+        AuditCommand::Receipt { seq } => {
+            let call = Call::get(&["log", "proof", "receipt"]).query("seq", Some(seq));
+            let answer = session.ask(&call).await?;
+            session.console.answer(&answer.body)
+        }
+        AuditCommand::Checkpoint => {
+            let answer = session.ask(&Call::post(&["admin", "checkpoint"])).await?;
+            session.console.answer(&answer.body)
         }
         AuditCommand::Valid(args) => {
             let whose = &args.whose;

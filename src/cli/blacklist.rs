@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::error::CliError;
 use crate::cli::output::cell;
 use crate::cli::remote::Call;
-use crate::cli::session::{RemoteOptions, Row, Session};
+use crate::cli::session::{ReceiptArgs, RemoteOptions, Row, Session};
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId};
 
@@ -58,6 +58,8 @@ Next: token-ledger blacklist list")]
         /// Why; it is recorded
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        #[command(flatten)]
+        receipt: ReceiptArgs,
     },
 }
 
@@ -68,6 +70,8 @@ struct AddArgs {
     /// Why; it is recorded
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    receipt: ReceiptArgs,
 }
 
 /// Exactly one of these.
@@ -167,14 +171,16 @@ pub async fn run(session: &mut Session<'_, '_>, args: &BlacklistArgs) -> Result<
         BlacklistCommand::Add(args) => {
             let target = args.target.json(session)?;
             let body = json!({ "target": target, "reason": args.reason });
-            session.show(&Call::post(BLACKLIST).body(body), "blacklisted").await
+            let call = Call::post(BLACKLIST).body(body);
+            session.show_with_receipt(call, "blacklisted", &args.receipt).await
         }
         BlacklistCommand::List => {
             session.list::<EntryRow>(Call::get(BLACKLIST), true, "the blacklist is empty").await
         }
-        BlacklistCommand::Lift { id, reason } => {
+        BlacklistCommand::Lift { id, reason, receipt } => {
             let call = Call::delete(&["admin", "blacklist", &id.to_string()]);
-            session.show(&call.body(json!({ "reason": reason })), "lifted").await
+            let call = call.body(json!({ "reason": reason }));
+            session.show_with_receipt(call, "lifted", receipt).await
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cli::arguments::ExportArgs;
 use crate::cli::local::{
@@ -9,12 +10,13 @@ use crate::cli::local::{
     log_to_standard_error, progress, say,
 };
 use crate::domain::state::State;
-use crate::evidence::builder::TileBuilder;
 use crate::evidence::stored::StoredSource;
 use crate::evidence::writer::TileDirectory;
+use crate::ledger::checkpoints::Checkpoints;
 use crate::ledger::open::{OpenError, Replayed, leave_clean_mark, open_log};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::directory::DataDirectory;
+use crate::log::sled::SledRows;
 use crate::log::store::records_from;
 use crate::oauth::issuer::Issuer;
 use crate::types::id::Seq;
@@ -33,16 +35,20 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), LocalError> {
 }
 
 fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
-    let signer = checkpoint_signer(&replayed.directory)?;
-    let issuer: Issuer = replayed.directory.marker().issuer.parse()?;
-    let mut built = TileBuilder::default();
-    for block in records_from(replayed.store.as_ref(), Seq(0)) {
-        for (_, bytes) in block.map_err(|error| LocalError::Log(error.into()))?.iter() {
-            built.push(bytes);
+    let rows = SledRows::within(Arc::clone(&replayed.database), "checkpoints");
+    let checkpoints = Checkpoints::new(Arc::new(rows.map_err(OpenError::from)?));
+    // What was signed behind the fence; nothing is signed here that the fence does not know of. A
+    // ledger that was never served has signed nothing, and nothing to contradict.
+    let stored = checkpoints.newest().map_err(|error| OpenError::Notary(error.into()))?;
+    let note = match stored {
+        Some(stored) => stored.note,
+        None => {
+            let issuer: Issuer = replayed.directory.marker().issuer.parse()?;
+            let origin = issuer.origin_name().parse().map_err(LocalError::Origin)?;
+            let checkpoint = Checkpoint { origin, head: replayed.tree.head() };
+            checkpoint.sign(&checkpoint_signer(&replayed.directory)?)
         }
-    }
-    let origin = issuer.origin_name().parse().map_err(LocalError::Origin)?;
-    let note = Checkpoint { origin, head: built.head() }.sign(&signer);
+    };
     let mut directory = TileDirectory::open(path)?;
     let source = StoredSource::new(replayed.store.as_ref(), None);
     let written = directory.extend(&source, &note)?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::error::CliError;
 use crate::cli::output::cell;
 use crate::cli::remote::Call;
-use crate::cli::session::{RemoteOptions, Row, Session, subject_of};
+use crate::cli::session::{ReceiptArgs, RemoteOptions, Row, Session, subject_of};
 use crate::domain::client::redirect_uri::RedirectUri;
 use crate::types::id::{ClientId, GrantId};
 use crate::types::resource::Resource;
@@ -68,6 +68,8 @@ Next: token-ledger audit trail --grant ID")]
         /// Why; it is recorded
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        #[command(flatten)]
+        receipt: ReceiptArgs,
     },
 }
 
@@ -185,13 +187,13 @@ pub async fn run(session: &mut Session<'_, '_>, args: &GrantArgs) -> Result<(), 
         GrantCommand::Show { grant_id } => {
             session.show(&Call::get(&["admin", "grants", &path(grant_id)]), "").await
         }
-        GrantCommand::Revoke { grant_id, reason } => {
+        GrantCommand::Revoke { grant_id, reason, receipt } => {
             let call = Call::delete(&["admin", "grants", &path(grant_id)]);
             let call = match reason {
                 Some(reason) => call.body(json!({ "reason": reason })),
                 None => call,
             };
-            session.show(&call, "revoked").await
+            session.show_with_receipt(call, "revoked", receipt).await
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `token-ledger keys`: what signs tokens and checkpoints.
 
+use std::path::PathBuf;
+
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cli::arguments::DataArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::cell;
 use crate::cli::remote::Call;
@@ -29,18 +30,31 @@ Examples:
   Because the one that signs may have leaked:
     token-ledger keys rotate --now
   token-ledger keys rotate --alg RS256
+  The key that signs checkpoints; with --compromised at once:
+    token-ledger keys rotate --checkpoint
 
 Tokens of the old key stay good until they expire; `blacklist add --key KID` ends them.
 Next: `token-ledger keys list` shows which key signs, and from when on the next one will.")]
     Rotate(RotateArgs),
-    /// Print the checkpoint verifier key of a data directory, one line; needs no server
+    /// Print the checkpoint verifier keys of all times, oldest first, one line each
     #[command(after_help = "\
-Example:
+Examples:
   token-ledger keys vkey --data ./ledger > ledger.vkey
+  token-ledger keys vkey
 
-Next: give that line to your auditors by a channel that they trust; with it any C2SP tool checks
-the checkpoints at GET /log/checkpoint.")]
-    Vkey(DataArgs),
+Without --data a running server is asked. Next: give the lines to your auditors by a channel that
+they trust; with them any C2SP tool checks the checkpoints at GET /log/checkpoint.")]
+    Vkey(VkeyArgs),
+}
+
+/// What `keys vkey` takes.
+#[derive(Debug, Args)]
+pub struct VkeyArgs {
+    #[command(flatten)]
+    pub(super) options: RemoteOptions,
+    /// The data directory that `init` made; needs no server
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
 }
 
 /// What the remote ones take.
@@ -62,6 +76,12 @@ pub struct RotateArgs {
     /// Sign with the new key at once, and retire the one before
     #[arg(long)]
     now: bool,
+    /// Replace the key that signs checkpoints; both sign for checkpoint_key_overlap_s
+    #[arg(long, conflicts_with_all = ["alg", "now"])]
+    checkpoint: bool,
+    /// The old checkpoint key may be in other hands: it signs nothing any more
+    #[arg(long, requires = "checkpoint")]
+    compromised: bool,
 }
 
 /// A key, as far as the list shows it.
@@ -101,6 +121,11 @@ pub async fn list(session: &mut Session<'_, '_>) -> Result<(), CliError> {
 /// # Errors
 /// [`CliError`]; its hint says what to do.
 pub async fn rotate(session: &mut Session<'_, '_>, args: &RotateArgs) -> Result<(), CliError> {
+    if args.checkpoint {
+        let call = Call::post(&["admin", "keys", "checkpoint", "rotate"]);
+        let next = "rotated; give the vkey to your auditors and witnesses: token-ledger keys vkey";
+        return session.show(&call.body(json!({ "compromised": args.compromised })), next).await;
+    }
     let mut body = serde_json::Map::new();
     if let Some(alg) = &args.alg {
         body.insert("alg".to_owned(), json!(alg));
@@ -110,4 +135,13 @@ pub async fn rotate(session: &mut Session<'_, '_>, args: &RotateArgs) -> Result<
     }
     let call = Call::post(&["admin", "keys", "rotate"]).body(Value::Object(body));
     session.show(&call, "rotated").await
+}
+
+/// Prints the verifier keys that a running server knows.
+///
+/// # Errors
+/// [`CliError`]; its hint says what to do.
+pub async fn vkey(session: &mut Session<'_, '_>) -> Result<(), CliError> {
+    let answer = session.ask(&Call::get(&["log", "vkeys"])).await?;
+    session.console.answer(&answer.body)
 }

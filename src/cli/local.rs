@@ -9,10 +9,11 @@ use serde_json::json;
 
 use crate::backup::follow::FollowError;
 use crate::backup::restore::RestoreError;
-use crate::cli::arguments::{DataArgs, DemoArgs, InitArgs, Local, ServeArgs};
+use crate::cli::arguments::{DemoArgs, InitArgs, Local, ServeArgs};
 use crate::cli::copies;
 use crate::cli::error::Exit;
-use crate::cli::export::export;
+use crate::cli::export::{export, mark_as_found};
+use crate::cli::fence::{fence, known_keys};
 use crate::cli::open_files;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
@@ -22,6 +23,8 @@ use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
 use crate::config::settings::{Config, reference};
 use crate::config::source::{ConfigFile, Sources, environment_variables};
+use crate::crypto::keys::KeyFile;
+use crate::crypto::note_key::{KeyName, NoteVerifier};
 use crate::crypto::note_signer::NoteSigner;
 use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
@@ -29,10 +32,10 @@ use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::OsEntropy;
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
-use crate::ledger::open::{Beginning, OpenError, create, read_keys};
+use crate::ledger::open::{Beginning, OpenError, create, open_log, read_keys};
 use crate::ledger::replay::LogError;
-use crate::log::directory::{DataDirectory, DirectoryError};
-use crate::log::file::FileError;
+use crate::log::directory::{DataDirectory, DirectoryError, Marker};
+use crate::log::file::{FileError, read_if_there};
 use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, start};
 use crate::telemetry;
@@ -89,6 +92,9 @@ pub enum LocalError {
     /// The issuer gives no origin for checkpoints.
     #[error("the issuer gives no origin for checkpoints: {0}")]
     Origin(#[source] crate::log::checkpoint::CheckpointError),
+    /// A checkpoint that somebody vouched for is not to be believed.
+    #[error("the checkpoint given is not one that this ledger signed: {0}")]
+    Vouched(#[source] crate::log::checkpoint::CheckpointError),
     /// The checkpoint key has no usable name.
     #[error("the issuer gives no name for the checkpoint key: {0}")]
     KeyName(#[from] crate::crypto::note_key::KeyError),
@@ -131,6 +137,7 @@ impl LocalError {
             | Self::Output(_)
             | Self::Signals(_)
             | Self::Origin(_)
+            | Self::Vouched(_)
             | Self::KeyName(_)
             | Self::Follow(_)
             | Self::NotAskable(_)
@@ -159,6 +166,7 @@ impl LocalError {
             | Self::Output(_)
             | Self::Signals(_)
             | Self::Origin(_)
+            | Self::Vouched(_)
             | Self::KeyName(_)
             | Self::Follow(_)
             | Self::NotAskable(_)
@@ -181,7 +189,8 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Demo(args) => run_demo(args),
         Local::Export(args) => export(&args),
         Local::Config => say(&reference()),
-        Local::Vkey(args) => vkey(&args),
+        Local::Vkey(data) => vkey(&data),
+        Local::Fence(command) => fence(&command),
         Local::Witness(command) => witness::run(&command),
         Local::Restore(args) => copies::run_restore(&args),
         Local::Doctor(args) => copies::doctor(&args),
@@ -288,9 +297,39 @@ pub(super) fn log_to_standard_error() {
     );
 }
 
-fn vkey(args: &DataArgs) -> Result<(), LocalError> {
-    let directory = DataDirectory::open(&args.data).map_err(OpenError::from)?;
-    say(&checkpoint_signer(&directory)?.verifier().to_string())
+/// The verifier keys of all times; beside a process that has the ledger open, those in the key file.
+fn vkey(data: &Path) -> Result<(), LocalError> {
+    log_to_standard_error();
+    let keys = match open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, |_| {}) {
+        Ok(replayed) => {
+            let issuer: Issuer = replayed.directory.marker().issuer.parse()?;
+            let keys = known_keys(&replayed, &issuer);
+            mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
+            keys?
+        }
+        Err(OpenError::Directory(DirectoryError::InUse { .. })) => {
+            tracing::info!(
+                "the ledger is in use: `token-ledger keys vkey` asks it for old keys, too"
+            );
+            keys_beside_a_process(data)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let lines: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    say(&lines.join("\n"))
+}
+
+fn keys_beside_a_process(data: &Path) -> Result<Vec<NoteVerifier>, LocalError> {
+    let (marker, keys) = (data.join("token-ledger.json"), data.join("keys.json"));
+    let missing = || DirectoryError::Foreign { path: data.to_owned() };
+    let marker = read_if_there(&marker)?.ok_or_else(missing)?;
+    let issuer: Issuer = Marker::decode(data, &marker)?.issuer.parse()?;
+    let name: KeyName = issuer.origin_name().parse()?;
+    let file = zeroize::Zeroizing::new(read_if_there(&keys)?.ok_or_else(missing)?);
+    let path = keys.display().to_string();
+    let file = KeyFile::decode(&file).map_err(|source| OpenError::Keys { path, source })?;
+    let verifier = |seed| NoteSigner::new(name.clone(), seed).verifier().clone();
+    Ok(file.checkpoint_seeds().map(verifier).collect())
 }
 
 /// The key that signs the checkpoints of a directory.

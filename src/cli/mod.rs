@@ -23,6 +23,7 @@ pub mod blacklist;
 pub mod subject;
 pub mod audit;
 pub mod keys;
+pub mod fence;
 
 use std::io::Write;
 
@@ -31,7 +32,8 @@ use clap::{Parser, Subcommand};
 use arguments::{DemoArgs, ExportArgs, InitArgs, Local, ServeArgs, VerifyArgs};
 use console::Console;
 use error::CliError;
-use keys::KeysCommand;
+use fence::FenceCommand;
+use keys::{KeysCommand, VkeyArgs};
 use profile::Profile;
 use remote::Remote;
 use session::Session;
@@ -216,6 +218,9 @@ Example:
 Exit code 0 says that it can be used as it is, 1 that something must be mended first.
 Next: do what the lines with an arrow say, then token-ledger verify --data ./ledger")]
     Doctor(copies::DoctorArgs),
+    /// Make the fence anew after it was lost
+    #[command(subcommand)]
+    Fence(FenceCommand),
     /// Watch other ledgers: cosign their checkpoints while they only grow
     #[command(subcommand)]
     Witness(WitnessCommand),
@@ -241,14 +246,15 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Backup(args) => return copies::backup(&args, console),
         Command::Mirror(args) => return copies::mirror(&args, console),
         Command::Config => Local::Config,
-        Command::Keys(KeysCommand::Vkey(args)) => Local::Vkey(args),
+        Command::Keys(KeysCommand::Vkey(VkeyArgs { data: Some(data), .. })) => Local::Vkey(data),
+        Command::Fence(command) => Local::Fence(command),
         remote @ (Command::Login(_)
         | Command::Client(_)
         | Command::Grant(_)
         | Command::Blacklist(_)
         | Command::Subject(_)
         | Command::Audit(_)
-        | Command::Keys(KeysCommand::List(_) | KeysCommand::Rotate(_))) => {
+        | Command::Keys(_)) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             return runtime.map_err(CliError::Start)?.block_on(run_remote(remote, console));
         }
@@ -292,6 +298,9 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         Command::Keys(KeysCommand::Rotate(args)) => {
             keys::rotate(&mut Session::open(console, &args.options)?, args).await
         }
+        Command::Keys(KeysCommand::Vkey(args)) => {
+            keys::vkey(&mut Session::open(console, &args.options)?).await
+        }
         Command::Init(_)
         | Command::Serve(_)
         | Command::Demo(_)
@@ -303,7 +312,7 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         | Command::Mirror(_)
         | Command::Restore(_)
         | Command::Doctor(_)
-        | Command::Keys(KeysCommand::Vkey(_)) => Ok(()), // `run` keeps these to itself
+        | Command::Fence(_) => Ok(()), // `run` keeps these to itself
     }
 }
 

@@ -9,9 +9,11 @@ use serde_json::{Deserializer, Map, Value};
 
 use crate::cli::console::{Console, InputError};
 use crate::cli::error::CliError;
+use crate::cli::local::LocalError;
 use crate::cli::output::{Columns, document};
 use crate::cli::profile::Profile;
 use crate::cli::remote::{Answer, Call, Remote};
+use crate::log::file::{FILE_MODE, write_durably};
 
 /// What every command that talks to a server takes.
 #[derive(Debug, Args)]
@@ -22,6 +24,14 @@ pub struct RemoteOptions {
     /// Print the server's JSON as it is
     #[arg(long, global = true, help_heading = "Server and output")]
     pub json: bool,
+}
+
+/// Where the receipt of a deed goes.
+#[derive(Debug, Args)]
+pub struct ReceiptArgs {
+    /// Keep a receipt: the proof that this is in the log, for whoever asks later
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
 }
 
 /// A row of a list, as far as a person looks at it.
@@ -80,6 +90,40 @@ impl<'c, 's> Session<'c, 's> {
         let value: Value = answer.json()?;
         self.console.answer(document(&value).as_bytes())?;
         self.console.note(done);
+        Ok(())
+    }
+
+    /// As [`Session::show`], and keeps the receipt of what was done in a file, where one is named.
+    ///
+    /// # Errors
+    /// As [`Session::show`], and when the file cannot be written: what was asked for is done then.
+    pub async fn show_with_receipt(
+        &mut self,
+        call: Call,
+        done: &str,
+        args: &ReceiptArgs,
+    ) -> Result<(), CliError> {
+        let Some(path) = &args.receipt else { return self.show(&call, done).await };
+        let answer = self.ask(&call.query("receipt", Some(1))).await?;
+        let mut value: Value = answer.json()?;
+        let receipt = value.as_object_mut().and_then(|members| members.remove("receipt"));
+        let seq = value.get("lifted").filter(|seq| seq.is_u64()).or(value.get("seq")).cloned();
+        if self.json {
+            self.console.answer_as_is(&answer.body)?;
+        } else {
+            self.console.answer(document(&value).as_bytes())?;
+        }
+        match receipt {
+            Some(Value::String(receipt)) => {
+                write_durably(path, receipt.as_bytes(), FILE_MODE).map_err(LocalError::Disk)?;
+                self.console.note(&format!("{done}; the receipt is in {}", path.display()));
+            }
+            _ => {
+                let seq = seq.unwrap_or_default();
+                let later = format!("token-ledger audit receipt --seq {seq}");
+                self.console.note(&format!("{done}; no checkpoint came in time: {later}"));
+            }
+        }
         Ok(())
     }
 

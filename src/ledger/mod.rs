@@ -4,6 +4,7 @@
 pub mod handle;
 pub mod tree;
 pub mod checkpoints;
+pub mod unsigned;
 pub mod notary;
 pub mod writer;
 pub mod coalesce;

@@ -10,108 +10,13 @@ use tokio::sync::{Notify, watch};
 
 use crate::crypto::note::{Note, NoteError, NoteSignature};
 use crate::crypto::note_signer::NoteSigner;
-use crate::ledger::checkpoints::{CheckpointRowError, Checkpoints, Published};
-use crate::ledger::tree::{RootFault, Tree};
+use crate::ledger::checkpoints::{Checkpoints, Published};
+use crate::ledger::tree::Tree;
+use crate::ledger::unsigned::Unsigned;
 use crate::log::checkpoint::{Checkpoint, Origin};
 use crate::log::fence::{Fence, FenceError};
-use crate::log::store::StoreError;
 use crate::log::tree::TreeHead;
 use crate::types::time::Timestamp;
-
-/// Why nothing is signed; each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum Unsigned {
-    /// The fence cannot be read or written.
-    #[error("no checkpoint is signed: {0}")]
-    Fence(#[from] FenceError),
-    /// The table of checkpoints cannot be written.
-    #[error("no checkpoint is signed: {0}")]
-    Store(#[from] StoreError),
-    /// A stored checkpoint cannot be read.
-    #[error("{0}. Leave the directory as it is and restore a backup")]
-    Row(#[from] CheckpointRowError),
-    /// The tree cannot be read.
-    #[error("no checkpoint is signed: {0}")]
-    Tree(#[from] RootFault),
-    /// Checkpoints were signed, and what was signed last is not remembered.
-    #[error(
-        "the fence {place} is missing, though a checkpoint of {size} records was signed: put the \
-         file back or correct fence_file. If it is lost, an old backup would not be recognised: \
-         `token-ledger fence --help` says how to make sure that this log is the newest"
-    )]
-    FenceMissing {
-        /// Where it should be.
-        place: String,
-        /// The size of the newest stored checkpoint.
-        size: u64,
-    },
-    /// The fence is older than the log's own checkpoints.
-    #[error(
-        "the fence {place} remembers a checkpoint of {fenced} records, but one of {stored} was \
-         signed: an old fence was put back, or fence_file names another one. Put the newest one \
-         back, or see `token-ledger fence --help`"
-    )]
-    FenceBehind {
-        /// Where it is.
-        place: String,
-        /// What it remembers.
-        fenced: u64,
-        /// The size of the newest stored checkpoint.
-        stored: u64,
-    },
-    /// The fence of another log.
-    #[error("the fence {place} is that of {found}, not of {own}: correct fence_file")]
-    ForeignFence {
-        /// Where it is.
-        place: String,
-        /// Whose it is.
-        found: Origin,
-        /// Whose it should be.
-        own: Origin,
-    },
-    /// Less is there than was signed.
-    #[error(
-        "the log has {found} records, but a checkpoint of {signed} was signed and perhaps given \
-         away: an old backup was restored, or records are lost. Restore the newest backup; signing \
-         goes on at {signed} records or later, never before"
-    )]
-    Shorter {
-        /// What was signed.
-        signed: u64,
-        /// What is there.
-        found: u64,
-    },
-    /// Something else is there than was signed.
-    #[error(
-        "the first {size} records are not those that were signed: this log is a fork, as of a \
-         backup that was written on while the original went on. Leave the directory as it is and \
-         restore the log that was signed"
-    )]
-    Forked {
-        /// The size that was signed.
-        size: u64,
-    },
-    /// Another process signs for the same log.
-    #[error(
-        "the fence {place} was moved by somebody else: another process signs for this log. Stop \
-         one of them, then restart the other"
-    )]
-    Moved {
-        /// Where it is.
-        place: String,
-    },
-    /// An earlier failure.
-    #[error(
-        "no checkpoint is signed since an earlier failure: {0}. Look at the disk, then restart"
-    )]
-    Stopped(String),
-    /// The cosignatures do not fit.
-    #[error("the cosignatures cannot be added: {0}")]
-    Note(#[from] NoteError),
-    /// There is nothing to be cosigned.
-    #[error("no checkpoint of {0} records was published since the start")]
-    Unknown(u64),
-}
 
 /// When checkpoints are due beyond those that are asked for.
 #[derive(Debug, Clone, Copy)]
@@ -351,6 +256,43 @@ impl Notary {
         }
         Ok(cosigned)
     }
+}
+
+/// Makes a fence that was lost anew, from the newest checkpoint that the log itself has and one that
+/// somebody else `vouched` for: a witness, a mirror, an auditor. The log must reach both.
+///
+/// # Errors
+/// [`Unsigned`]; the fence is as it was. One that is there is never moved back.
+pub fn restore_fence(
+    tree: &Tree,
+    origin: &Origin,
+    checkpoints: &Checkpoints,
+    fence: &dyn Fence,
+    vouched: Option<TreeHead>,
+) -> Result<Checkpoint, Unsigned> {
+    let stored = checkpoints.newest()?.map(|stored| stored.head);
+    let mut newest: Option<TreeHead> = None;
+    for head in stored.into_iter().chain(vouched) {
+        reaches(tree, &head)?;
+        newest = newest.filter(|newest| head.size <= newest.size).or(Some(head));
+    }
+    let head = newest.ok_or(Unsigned::Unknown(0))?;
+    match fence.newest() {
+        Ok(Some(old)) if old.origin != *origin => {
+            let (place, found, own) = (fence.place(), old.origin, origin.clone());
+            return Err(Unsigned::ForeignFence { place, found, own });
+        }
+        Ok(Some(old)) if head.size < old.head.size => {
+            let (place, fenced, newest) = (fence.place(), old.head.size, head.size);
+            return Err(Unsigned::FenceAhead { place, fenced, newest });
+        }
+        // What cannot be read is what this is for.
+        Ok(Some(_) | None) | Err(FenceError::Damaged { .. }) => {}
+        Err(error @ FenceError::Io(_)) => return Err(error.into()),
+    }
+    let checkpoint = Checkpoint { origin: origin.clone(), head };
+    fence.advance(&checkpoint)?;
+    Ok(checkpoint)
 }
 
 fn is_of_one_key(a: &NoteSignature, b: &NoteSignature) -> bool {

@@ -275,3 +275,104 @@ async fn a_fence_that_cannot_be_written_stops_checkpoints_and_no_token() {
     assert_eq!(body["receipt"], Value::Null, "it is revoked all the same");
     server.stranger("/log/checkpoint").await.is(200);
 }
+
+async fn rotate(server: &Server, body: Value) -> Value {
+    let path = "/admin/keys/checkpoint/rotate";
+    server.administer("POST", path, Some(body)).await.json()
+}
+
+/// By which of the keys of all times the newest checkpoint is signed, oldest first.
+async fn signed_by(server: &Server) -> Vec<bool> {
+    fresh_note(server).await;
+    let served = server.stranger("/log/checkpoint").await.is(200);
+    let note = Note::parse(served.body.as_bytes()).unwrap();
+    let opens = |key: &NoteVerifier| Checkpoint::open(&note, &origin(), key, &[]).is_ok();
+    vkeys(server).await.iter().map(opens).collect()
+}
+
+async fn fresh_note(server: &Server) -> Note {
+    let call = Call::new("POST", server.admin("/admin/checkpoint")).bearer(&server.audit_token);
+    Note::parse(server.wire.send(call).await.is(200).body.as_bytes()).unwrap()
+}
+
+/// The records of keys, as `type:kid`.
+async fn key_records(server: &Server) -> Vec<String> {
+    let mut found = Vec::new();
+    for kind in ["key.added", "key.retired"] {
+        let path = format!("/audit/records?type={kind}");
+        for record in server.audit(&path).await.is(200).records() {
+            let kid = record["data"]["kid"].as_str().unwrap();
+            if kid.starts_with("checkpoint-") {
+                found.push(format!("{kind}:{kid}"));
+            }
+        }
+    }
+    found
+}
+
+#[actix_web::test]
+async fn a_new_checkpoint_key_is_introduced_under_the_old_one_and_both_sign_for_a_while() {
+    let mut server = Server::start_with(|raw| raw.checkpoint_key_overlap_s = 3600).await;
+    assert_eq!(signed_by(&server).await, [true]);
+    let rotated = rotate(&server, json!({})).await;
+    assert_eq!(rotated["made"], json!(true));
+    assert!(rotated["both_until"].is_string(), "{rotated}");
+    assert_eq!(signed_by(&server).await, [true, true]);
+    let again = rotate(&server, json!({})).await;
+    assert_eq!(
+        (again["made"].clone(), again["kid"].clone()),
+        (json!(false), rotated["kid"].clone())
+    );
+    assert_eq!(vkeys(&server).await[1].to_string(), rotated["vkey"].as_str().unwrap());
+
+    // The records lie under the old key, whatever comes between them and the end of the overlap.
+    server.restart().await;
+    assert_eq!(signed_by(&server).await, [true, true]);
+    server.clock.advance_s(3599);
+    server.restart().await;
+    assert_eq!(signed_by(&server).await, [true, true]);
+    server.clock.advance_s(2);
+    server.restart().await;
+    assert_eq!(signed_by(&server).await, [false, true]);
+    assert_eq!(key_records(&server).await.len(), 3);
+    server.restart().await;
+    assert_eq!(signed_by(&server).await, [false, true], "and nothing more happens");
+    let file = std::fs::read(server.data().join("keys.json")).unwrap();
+    let file = token_ledger::crypto::keys::KeyFile::decode(&file).unwrap();
+    assert_eq!(file.checkpoint_seeds().count(), 1, "the old private half is gone");
+}
+
+#[actix_web::test]
+async fn a_compromised_checkpoint_key_vouches_for_its_successor_once_and_for_nothing_more() {
+    let server = Server::start().await;
+    let old = vkeys(&server).await.remove(0);
+    let rotated = rotate(&server, json!({ "compromised": true })).await;
+    assert_eq!(rotated["both_until"], Value::Null);
+    assert_eq!(signed_by(&server).await, [false, true]);
+    // A checkpoint that the old key signed covers the record of the new one.
+    let added = server.audit("/audit/records?type=key.added").await.is(200).records();
+    let added = added.iter().find(|record| record["data"]["kid"] == rotated["kid"]).unwrap();
+    let (ledger, seq) = (server.running().ledger(), added["seq"].as_u64().unwrap());
+    let kept = server.running().edge.notary.checkpoints().from_size(seq + 1, 1).unwrap();
+    let first = kept.first().unwrap();
+    assert!(Checkpoint::open(&first.note, &origin(), &old, &[]).is_ok());
+    assert!(first.head.size <= ledger.tree().size());
+    let blacklist = json!({ "target": { "type": "key", "id": rotated["kid"] }, "reason": "x" });
+    server.administer("POST", "/admin/blacklist", Some(blacklist)).await.is(400);
+}
+
+#[actix_web::test]
+async fn a_checkpoint_key_whose_record_a_crash_prevented_is_recorded_at_the_next_start() {
+    let mut server = Server::start().await;
+    server.stop().await;
+    let path = server.data().join("keys.json");
+    let mut file = {
+        let bytes = std::fs::read(&path).unwrap();
+        token_ledger::crypto::keys::KeyFile::decode(&bytes).unwrap()
+    };
+    file.add_checkpoint_seed(zeroize::Zeroizing::new([7; 32])).unwrap();
+    std::fs::write(&path, &*file.encode()).unwrap();
+    server.resume().await;
+    assert_eq!(signed_by(&server).await, [true, true]);
+    assert_eq!(key_records(&server).await.len(), 2);
+}

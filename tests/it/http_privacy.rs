@@ -24,7 +24,12 @@ fn holding(path: &Path, needles: &[Vec<u8>]) -> Vec<String> {
             found.extend(holding(&path, needles));
             continue;
         }
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            // A ledger that serves renames and removes files meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
         for needle in needles {
             if bytes.windows(needle.len()).any(|window| window == needle.as_slice()) {
                 let needle = String::from_utf8_lossy(needle);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use token_ledger::crypto::note::NoteError;
 use token_ledger::crypto::note_signer::{Cosigner, NoteSigner};
 use token_ledger::ledger::checkpoints::{Checkpoints, Published};
-use token_ledger::ledger::notary::{Heartbeat, Notary, Unsigned};
+use token_ledger::ledger::notary::{Heartbeat, Notary, restore_fence};
 use token_ledger::ledger::tree::Tree;
+use token_ledger::ledger::unsigned::Unsigned;
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
 use token_ledger::log::fence::{Fence, FenceError, FenceFile, MemoryFence};
 use token_ledger::log::leaf::leaf_hash;
@@ -293,4 +294,32 @@ fn cosignatures_are_added_to_what_was_published_and_renewed() {
     let too_many = vec![cosign(&first, 40); 200];
     let refused = notary.add_cosignatures(&first, too_many);
     assert!(matches!(refused, Err(Unsigned::Note(NoteError::TooManySignatures))));
+}
+
+#[test]
+fn a_lost_fence_is_made_anew_from_what_others_vouch_for_and_never_moved_back() {
+    let desk = Desk::new("a", 5);
+    let origin: Origin = NAME.parse().unwrap();
+    let restore = |desk: &Desk, vouched| {
+        restore_fence(&desk.tree, &origin, &desk.checkpoints(), &desk.fence, vouched)
+    };
+    let head_of = |salt, size| Desk::new(salt, size).tree.head();
+    assert!(matches!(restore(&desk, None), Err(Unsigned::Unknown(0))), "nothing is known");
+    desk.open().unwrap().sign(at(1)).unwrap();
+    desk.fence.0.set(None);
+
+    // A witness saw more than is there, or another log.
+    let error = restore(&desk, Some(head_of("a", 6))).unwrap_err();
+    assert!(matches!(error, Unsigned::Shorter { signed: 6, found: 5 }), "{error}");
+    let error = restore(&desk, Some(head_of("b", 4))).unwrap_err();
+    assert!(matches!(error, Unsigned::Forked { size: 4 }), "{error}");
+    assert_eq!(desk.fenced(), None);
+
+    assert_eq!(restore(&desk, Some(head_of("a", 4))).unwrap().head.size, 5);
+    desk.grow(2);
+    assert_eq!(restore(&desk, Some(head_of("a", 6))).unwrap().head.size, 6);
+    let error = restore(&desk, None).unwrap_err();
+    assert!(matches!(error, Unsigned::FenceAhead { fenced: 6, newest: 5, .. }), "{error}");
+    desk.open().unwrap().sign(at(2)).unwrap();
+    assert_eq!(desk.fenced(), Some(7));
 }

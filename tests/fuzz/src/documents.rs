@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use token_ledger::crypto::jwk_set::PublicJwkSet;
 use token_ledger::domain::client::ClientMetadata;
 use token_ledger::domain::record::Record;
-use token_ledger::ledger::verify::verify_export;
+use token_ledger::evidence::feed::from_export;
+use token_ledger::evidence::verifier::{End, Verifier};
 use token_ledger::log::block::Block;
 use token_ledger::oauth::registration::{RawRegistration, RawUpdate, register, update};
 use token_ledger::types::id::Seq;
@@ -76,7 +77,9 @@ pub(crate) fn record(data: &[u8]) {
         })
         .flatten()
         .collect();
-    let is_whole = verify_export(export.as_slice(), |_| {}).is_ok();
+    let mut verifier = Verifier::default();
+    let is_read = from_export(export.as_slice(), &mut verifier, |_| {}).is_ok();
+    let is_whole = is_read && verifier.finish(End::Anywhere).is_ok();
     let is_last = all.len() == edited + 1;
     assert!(!is_whole || is_last || bytes == all[edited], "an edit was not noticed");
 }
