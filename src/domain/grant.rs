@@ -42,8 +42,7 @@ pub struct RefreshToken {
     pub issued: Seq,
     /// The grace window of the generation before; none once the current one was used.
     pub window: Option<Window>,
-    /// How many generations in a row were retried from another origin; no policy counts as far as
-    /// this can.
+    /// How many generations in a row were retried from another origin.
     pub shadowed: u16,
 }
 
