@@ -1,6 +1,7 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
 mod closing;
+mod fitness;
 mod limits;
 mod notary;
 mod transport;
@@ -33,11 +34,12 @@ use crate::ledger::handle::{Ledger, Limits, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
 use crate::ledger::snapshot::Snapshotter;
-use crate::ledger::vault::Vault;
+use crate::ledger::vault::VaultError;
 use crate::log::directory::{DataDirectory, DirectoryError};
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::closing::{close, cover_the_end, keep_snapshot};
+use crate::run::fitness::{check_vault, keep_free, rewrite_in_time};
 use crate::run::limits::{
     assertion_limits, client_key_limits, copy_places, edge_limits, server_limits, throttle_limits,
 };
@@ -58,6 +60,14 @@ pub enum RunError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The vault is not whole.
+    #[error("{path}: {source}")]
+    Vault {
+        /// The vault's directory.
+        path: String,
+        /// What is wrong with it.
+        source: VaultError,
+    },
     /// The issuer in the directory is none.
     #[error("the directory's issuer is not usable: {0}")]
     Issuer(String),
@@ -186,6 +196,7 @@ pub async fn start_on(
     let opened = open(path, limits, cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
+    keep_free(&opened, path, config);
     match serve(opened, prepared, config, entropy).await {
         Ok(running) => Ok(running),
         Err(error) => {
@@ -214,6 +225,7 @@ async fn serve(
     config: &Config,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Running, RunError> {
+    check_vault(&opened, config)?;
     let Opened { directory, ledger, database, vault, keys, snapshotter, clean } = opened;
     let Prepared { sockets, certificates, throttle, witnesses } = prepared;
     let unusable = |why: &dyn std::fmt::Display| RunError::Issuer(why.to_string());
@@ -287,28 +299,6 @@ async fn note(edge: &Edge, command: Command) -> Result<(), SubmitError> {
     let request = RequestId::from_bytes(bytes(edge.entropy.as_ref()));
     let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
     edge.ledger.submit(asked).await.map(drop)
-}
-
-/// Exchanges the vault's database whenever bytes of the erased stand in it, within half of the time
-/// allowed.
-async fn rewrite_in_time(vault: Arc<Vault>, within_s: u64) {
-    let mut turns = tokio::time::interval(Duration::from_millis(within_s.max(1) * 500));
-    loop {
-        turns.tick().await;
-        let vault = Arc::clone(&vault);
-        let done = tokio::task::spawn_blocking(move || match vault.needs_rewrite() {
-            Ok(true) => vault.rewrite(),
-            Ok(false) => Ok(()),
-            Err(error) => Err(error),
-        });
-        match done.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the vault could not be rewritten; trying again later");
-            }
-            Err(_) => tracing::error!("the rewriting of the vault ended early; trying again later"),
-        }
-    }
 }
 
 /// The signing keys change in time. The change itself needs no help: it is told by the time.

@@ -336,11 +336,15 @@ pub fn run_restore(args: &RestoreArgs) -> Result<(), LocalError> {
         return say(&body.to_string());
     }
     let last = restored.last.map_or(String::new(), |head| format!(", the last of {}", head.at));
+    let settings = match restored.unknown_people {
+        0 => "",
+        _ => "TOKEN_LEDGER_VAULT_INCOMPLETE_OK=1 ",
+    };
     say(&format!(
         "Made the ledger of {} in {data}: {size} records{last}, every one checked.\n\
          {} people are known again; {} in the log were not in the vault's copy.\n\n\
          What happened after that is lost to this ledger: compare with a witness or a mirror.\n\
-         Next: token-ledger serve --data {data}, with the same fence_file as before if it was set",
+         Next: {settings}token-ledger serve --data {data}, with the same fence_file as before if it was set",
         restored.issuer, restored.people, restored.unknown_people
     ))
 }

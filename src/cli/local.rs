@@ -154,9 +154,11 @@ impl LocalError {
             Self::Verify(error) => error.exit(),
             Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
             Self::Restore(error) if error.is_contradiction() => Exit::Unverified,
-            Self::Open(OpenError::Log(LogError::Broken { .. }) | OpenError::Tail { .. }) => {
-                Exit::Unverified
-            }
+            Self::Open(
+                OpenError::Log(LogError::Broken { .. })
+                | OpenError::Tail { .. }
+                | OpenError::Shortened { .. },
+            ) => Exit::Unverified,
             Self::Open(_)
             | Self::Run(_)
             | Self::Log(_)

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -23,9 +24,12 @@ use crate::evidence::keys::{Keys, Untrusted};
 use crate::evidence::source::{CHECKPOINT, LogSource, newest_note};
 use crate::evidence::url::{NotAskable, UrlSource};
 use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
-use crate::ledger::open::open_log;
+use crate::ledger::open::{OpenError, Replayed, VAULT_CACHE_BYTES, open_log};
+use crate::ledger::vault::check;
+use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
 use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt, ReceiptError};
+use crate::run::RunError;
 use crate::types::secret::Secret;
 
 /// How many bytes a file of verifier keys may take.
@@ -175,8 +179,22 @@ fn verify_data(data: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
         .and_then(|()| Ok(verifier.finish(End::Whole)?));
     // Found wrong or not, it is left as it was found.
     mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
+    check_vault(&replayed)?;
     let (whole, _) = judged.map_err(VerifyError::from)?;
     Ok(Judged { what: data.display().to_string(), whole, checkpoint: None })
+}
+
+/// Where the vault stands beside the log, everybody whom the log knows is in it.
+fn check_vault(replayed: &Replayed) -> Result<(), LocalError> {
+    let vault = replayed.directory.vault_dir();
+    if !vault.is_dir() {
+        return Ok(());
+    }
+    let rows = VaultFiles::open(Arc::clone(&replayed.directory), VAULT_CACHE_BYTES)
+        .map_err(OpenError::from)?;
+    let checked = check(&rows, replayed.state.newest_subjects(usize::MAX));
+    let path = vault.display().to_string();
+    Ok(checked.map_err(|source| RunError::Vault { path, source })?)
 }
 
 fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {

@@ -175,6 +175,9 @@ settings! {
         recovery_copy_bytes_max: u64 = 1073741824, 0..=17592186044416,
             "Up to this size a ledger that was not closed is copied before it is opened, where the \
              file system cannot share its blocks.";
+        disk_free_bytes_min: u64 = 67108864, 0..=17592186044416,
+            "How many bytes of the disk stay free: below it clients are answered 503, before a write \
+             can fail; reading goes on, and writing with the first free space. 0 lets writes fail.";
         snapshot_every_records: u64 = 1000000, 0..=1000000000,
             "After how many records the next snapshot of what is valid is made, so that a start reads \
              only the records since; 0 makes and reads none.";
@@ -199,6 +202,9 @@ settings! {
             "Grants and clients whose refusals are counted together instead of one by one.";
         vault_rewrite_s_max: u32 = 3600, 1..=604800,
             "How long after an erasure the subject's key may still stand in a file of the vault.";
+        vault_incomplete_ok: u32 = 0, 0..=1,
+            "1 starts the service although the vault has lost people whom the log knows; they are \
+             registered anew.";
         assertion_lifetime_s_max: u32 = 300, 1..=3600,
             "How far ahead the expiry of a client's assertion may lie.";
         assertion_leeway_s: u32 = 10, 0..=60,

@@ -8,6 +8,9 @@ use super::base64url;
 use super::signing::SigningAlgorithm;
 use crate::types::id::KeyId;
 
+/// Domain separation of the digest.
+const CHECK_CONTEXT: &str = "token-ledger 2026 key file check v1";
+
 #[derive(Deserialize)]
 pub(super) struct RawVersion {
     pub(super) version: u64,
@@ -24,6 +27,20 @@ pub(super) struct RawKeyFile {
     /// Those that replace it, while it goes on signing beside them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) later_checkpoint_keys: Vec<Bytes32>,
+    /// BLAKE3 of all the above: a key with a flipped bit is still a key. Files from before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) check: Option<String>,
+}
+
+impl RawKeyFile {
+    /// The digest of all but itself.
+    pub(super) fn digest(&mut self) -> String {
+        let check = self.check.take();
+        let bytes = serde_json::to_vec(self).expect("text and numbers always encode");
+        self.check = check;
+        let digest = blake3::derive_key(CHECK_CONTEXT, &Zeroizing::new(bytes));
+        base64url::encode(&digest)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -52,6 +52,9 @@ pub enum KeyFileRefused {
         /// Counted from 1.
         column: usize,
     },
+    /// It is not what was written: a bit flipped, or somebody edited it.
+    #[error("the key file is not as it was written: its check does not match")]
+    Altered,
     /// Two token keys have this id.
     #[error("token key {0} is there twice")]
     TwoTokenKeys(u8),
@@ -180,7 +183,7 @@ impl KeyFile {
         let copy = |seed: &Zeroizing<[u8; 32]>| Bytes32(seed.clone());
         let (first, later) =
             self.checkpoint.split_first().expect("a checkpoint key is never removed last");
-        let raw = RawKeyFile {
+        let mut raw = RawKeyFile {
             version: VERSION,
             token_keys: RawTokenKeys {
                 current: self.tokens.current(),
@@ -193,7 +196,9 @@ impl KeyFile {
             },
             checkpoint_key: copy(first),
             later_checkpoint_keys: later.iter().map(copy).collect(),
+            check: None,
         };
+        raw.check = Some(raw.digest());
         // Reserved whole: growing would leave copies behind that nobody wipes.
         let signing: usize = self.signing.iter().map(|key| 256 + 2 * key.pkcs8().len()).sum();
         let capacity =
@@ -219,7 +224,11 @@ impl KeyFile {
         if version != VERSION {
             return Err(KeyFileRefused::Version(version));
         }
-        let raw: RawKeyFile = serde_json::from_slice(file).map_err(syntax)?;
+        let mut raw: RawKeyFile = serde_json::from_slice(file).map_err(syntax)?;
+        let digest = raw.digest();
+        if raw.check.as_ref().is_some_and(|check| *check != digest) {
+            return Err(KeyFileRefused::Altered);
+        }
         let mut signing: Vec<Arc<SigningKey>> = Vec::new();
         for RawSigningKey { kid, alg, pkcs8 } in raw.signing_keys.keys {
             let key = SigningKey::from_pkcs8(alg, &pkcs8.0)?;
@@ -292,6 +301,8 @@ mod tests {
     fn edited(from: &str, to: &str) -> Result<KeyFile, KeyFileRefused> {
         let text = String::from_utf8(file().encode().to_vec()).expect("JSON");
         assert!(text.contains(from), "{from} is not in the file");
+        // Without its check, as files were before, so that each edit is judged by itself.
+        let text = text.split(",\n  \"check\"").next().expect("JSON").to_owned() + "}";
         KeyFile::decode(text.replacen(from, to, 1).as_bytes())
     }
 

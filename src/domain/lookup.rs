@@ -74,6 +74,13 @@ impl State {
         self.subjects.iter().filter(|subject| subject.erased).map(|subject| subject.id)
     }
 
+    /// The newest resource owners, `most` of them at the most, without those that were erased.
+    pub fn newest_subjects(&self, most: usize) -> impl Iterator<Item = SubjectId> {
+        let older = self.subjects.len().saturating_sub(most);
+        let newest = self.subjects.iter().skip(older);
+        newest.filter(|subject| !subject.erased).map(|subject| subject.id)
+    }
+
     /// The pseudonyms of those who are not erased.
     pub fn remembered_subjects(&self) -> impl Iterator<Item = SubjectId> {
         self.subjects.iter().filter(|subject| !subject.erased).map(|subject| subject.id)

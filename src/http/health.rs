@@ -41,6 +41,10 @@ async fn readyz(app: Data<App>) -> HttpResponse {
         let body = json!({ "status": "stopped", "reason": "the writer has stopped" });
         return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);
     }
+    if !app.edge.ledger.has_room() {
+        let body = json!({ "status": "disk_full", "reason": "the disk is nearly full" });
+        return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);
+    }
     // Tokens are given all the same: who routes them here must go on to.
     let checkpoints = match app.edge.notary.failure() {
         Some(_) => "stopped",

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::edge::fault::Fault;
 use crate::http::request::Unread;
+use crate::ledger::vault::VaultError;
 use crate::oauth::error::{ErrorCode, ErrorResponse, basic_challenge, bearer_challenge};
 
 /// The protection space that challenges name (RFC 7235 section 2.2).
@@ -96,6 +97,7 @@ fn fault_response(fault: &Fault) -> HttpResponse {
             rendered.finish_with()
         }
         Fault::Unavailable(reason) => unavailable(&reason.to_string()),
+        Fault::Vault(reason @ VaultError::NoRoom) => unavailable(&reason.to_string()),
         Fault::Unsigned(reason) => {
             tracing::error!(%reason, "no checkpoint can be given");
             unavailable("no checkpoint is signed at present; an operator must look at it")

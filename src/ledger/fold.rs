@@ -9,6 +9,7 @@ use crate::ledger::replay::replay_onto;
 use crate::ledger::snapshot::{Fold, restore};
 use crate::ledger::tree::Tree;
 use crate::log::directory::{CleanMark, DataDirectory};
+use crate::log::reached;
 use crate::log::side_table::SideTable;
 use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::snapshots::Snapshots;
@@ -65,6 +66,13 @@ pub(super) fn open_and_fold(
         if !is_as_left {
             return Err(OpenError::Tail { left: mark.seq, found: head.map(|head| head.seq) });
         }
+    }
+    // What recovery cannot read it leaves out: that is told by a note outside of the log.
+    if mark.is_none()
+        && let Some(reached) = reached::missing(&directory.reached_file(), store.as_ref())?
+    {
+        let copy = directory.log_copy_dir().display().to_string();
+        return Err(OpenError::Shortened { reached, found: head.map(|head| head.seq), copy });
     }
     let found = state.issuer();
     if marked != found {

@@ -1,7 +1,7 @@
 //! How the asynchronous side reaches the writer: a bounded queue in, one answer out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,10 +11,13 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::domain::command::Asked;
+use crate::domain::record::Actor;
 use crate::domain::state::State;
 use crate::ledger::replay::LogError;
 use crate::ledger::tree::Tree;
 use crate::ledger::writer::{Answer, Writer};
+use crate::log::reached::Reached;
+use crate::log::room::Room;
 use crate::log::store::Store;
 use crate::types::time::Timestamp;
 
@@ -30,6 +33,9 @@ pub enum SubmitError {
     /// The answer took longer than the configured time.
     #[error("the ledger did not answer in time; try again in a moment")]
     TimedOut,
+    /// The disk is nearly full: nothing happened.
+    #[error("the disk of the ledger is nearly full: make room on it, and writing goes on")]
+    NoRoom,
 }
 
 /// The bounds of queue and batch.
@@ -85,6 +91,10 @@ struct Shared {
     stopped: AtomicBool,
     failure: Mutex<Option<LogError>>,
     counters: Counters,
+    /// What must stay free on the disk.
+    room: OnceLock<Room>,
+    /// Where the newest durable record is noted.
+    reached: OnceLock<Reached>,
     /// Told when the writer ends, whatever the reason.
     ended: tokio::sync::watch::Sender<bool>,
 }
@@ -129,6 +139,8 @@ impl Ledger {
             stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
             counters: Counters::default(),
+            room: OnceLock::new(),
+            reached: OnceLock::new(),
             ended: tokio::sync::watch::Sender::new(false),
         });
         let run = Arc::clone(&shared);
@@ -184,7 +196,8 @@ impl Ledger {
         let timeout = Duration::from_millis(self.shared.limits.submit_timeout_ms);
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(SubmitError::Stopped),
+            Ok(Err(_)) if self.has_stopped() => Err(SubmitError::Stopped),
+            Ok(Err(_)) => Err(SubmitError::NoRoom),
             Err(_) => Err(SubmitError::TimedOut),
         }
     }
@@ -200,6 +213,24 @@ impl Ledger {
     /// Whether nothing is written any more.
     pub fn has_stopped(&self) -> bool {
         self.shared.stopped.load(Ordering::SeqCst)
+    }
+
+    /// From now on clients' commands are only taken while there is room. The ledger's own records,
+    /// of its start and stop and its keys, may use what is held back.
+    pub fn keep_free(&self, room: Room) {
+        // Set once, at the start.
+        let _ = self.shared.room.set(room);
+    }
+
+    /// From now on each batch, once durable, is noted there.
+    pub fn note_in(&self, reached: Reached) {
+        // Set once, at the start.
+        let _ = self.shared.reached.set(reached);
+    }
+
+    /// Whether the disk has room for more records.
+    pub fn has_room(&self) -> bool {
+        self.shared.has_room()
     }
 
     /// Waits until the writer has ended.
@@ -240,6 +271,30 @@ impl Ledger {
 }
 
 impl Shared {
+    fn has_room(&self) -> bool {
+        self.room.get().is_none_or(Room::is_left)
+    }
+
+    fn note_reached(&self) {
+        if let (Some(reached), Some(head)) = (self.reached.get(), self.state.read().head()) {
+            reached.note(head.seq, head.leaf);
+        }
+    }
+
+    /// Leaves the commands that may be carried out; who waits for another is told so.
+    fn turn_away(&self, batch: &mut Vec<Pending>, is_short: &mut bool) {
+        if self.has_room() {
+            *is_short = false;
+            return;
+        }
+        batch.retain(|pending| pending.asked.actor == Actor::Ledger);
+        if !std::mem::replace(is_short, true) {
+            tracing::error!(
+                "the disk is nearly full: clients are answered 503 until there is room on it"
+            );
+        }
+    }
+
     /// Drops what nobody will take any more, which answers each who waits with `Stopped`.
     fn clear_queue(&self) {
         while self.left_over.try_recv().is_ok() {}
@@ -274,6 +329,7 @@ fn serve(
     commands: &Receiver<Message>,
 ) -> Result<(), LogError> {
     let mut batch: Vec<Pending> = Vec::with_capacity(shared.limits.batch_commands_max);
+    let mut is_short = false;
     loop {
         let mut stops = false;
         match next(writer, commands) {
@@ -289,8 +345,10 @@ fn serve(
                 Err(_) => break,
             }
         }
+        shared.turn_away(&mut batch, &mut is_short);
         if !batch.is_empty() {
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
+            shared.note_reached();
             shared.counters.batches.fetch_add(1, Ordering::Relaxed);
             shared.counters.record_bytes.fetch_add(writer.batch_bytes(), Ordering::Relaxed);
             shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);

@@ -31,6 +31,7 @@ use crate::ledger::vault_files::VaultFiles;
 use crate::ledger::writer::Writer;
 use crate::log::directory::{CleanMark, DataDirectory, DirectoryError, Marker};
 use crate::log::file::{FILE_MODE, FileError, read_if_there, write_durably};
+use crate::log::reached::Reached;
 use crate::log::rescue::LogCopy;
 use crate::log::sled::{SledDatabase, SledStore};
 use crate::log::snapshots::Snapshots;
@@ -39,7 +40,7 @@ use crate::types::id::{ClientId, RequestId, Seq};
 use crate::types::secret::Secret;
 
 /// The vault's share of the page cache, in bytes: its rows are small and read one by one.
-const VAULT_CACHE_BYTES: u64 = 16 * 1024 * 1024;
+pub const VAULT_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Why a ledger cannot be made or served. Nothing was changed but what a message names.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,19 @@ pub enum OpenError {
         left: Seq,
         /// The last record now.
         found: Option<Seq>,
+    },
+    /// After a crash the log ends before a record that had been written.
+    #[error(
+        "the log ends at {found:?}, but record {reached} was on the disk before the crash: it is \
+         missing or altered. Leave the directory as it is ({copy} is as before) and restore a backup"
+    )]
+    Shortened {
+        /// The newest record that was noted.
+        reached: Seq,
+        /// The last record now.
+        found: Option<Seq>,
+        /// The log from before it was opened.
+        copy: String,
     },
     /// The log is of another issuer than the directory's marker says.
     #[error("the log is of {found}, but the directory is marked for {marked}: files were mixed up")]
@@ -326,7 +340,9 @@ pub fn open(
     };
     let issuer = state.issuer().to_owned();
     let kept = Arc::clone(&store);
+    let reached = Reached::open(&directory.reached_file())?;
     let ledger = Ledger::start(store, tree, state, clock, limits).map_err(OpenError::Thread)?;
+    ledger.note_in(reached);
     let start =
         |snapshots| Snapshotter::start(snapshots, issuer, kept, every_records, newest_snapshot);
     let snapshotter = snapshots.map(start).transpose().map_err(OpenError::Thread)?;

@@ -1,6 +1,8 @@
 //! The only mutable store: who is behind a pseudonym, and the key that opens what is sealed for
 //! them. A row is durable before the first record that needs it; erasing it is forgetting.
 
+use std::sync::OnceLock;
+
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
@@ -8,6 +10,7 @@ use crate::crypto::seal::{
     SealBroken, Sealed, SubjectKey, TooLongToSeal, open, seal, subject_lookup, vault_copy_key,
 };
 use crate::entropy::{Entropy, bytes};
+use crate::log::room::Room;
 use crate::log::store::StoreError;
 use crate::types::id::SubjectId;
 
@@ -73,6 +76,15 @@ pub enum VaultError {
     /// A row is not what it must be.
     #[error("the vault's row of {0} is damaged: restore the vault from its own backup")]
     Damaged(SubjectId),
+    /// Somebody whom the log knows has no row any more.
+    #[error(
+        "the vault has lost {0}, whom the log knows: restore the vault from its own backup; or set \
+         vault_incomplete_ok = 1 to go on, and whoever is lost is registered anew"
+    )]
+    Lost(SubjectId),
+    /// The disk is nearly full: nothing was done.
+    #[error("the disk of the vault is nearly full: make room on it, and writing goes on")]
+    NoRoom,
     /// What was to be sealed is too long.
     #[error(transparent)]
     TooLong(#[from] TooLongToSeal),
@@ -87,6 +99,8 @@ pub struct Vault {
     key: Zeroizing<[u8; 32]>,
     /// Held by each change, so that nothing is registered in a database that is being replaced.
     registering: Mutex<()>,
+    /// What must stay free on the disk.
+    room: OnceLock<Room>,
 }
 
 const KEY_BYTES: usize = 32;
@@ -94,7 +108,13 @@ const KEY_BYTES: usize = 32;
 impl Vault {
     /// A vault over `rows`, whose look-ups are keyed with `key`.
     pub fn new(rows: Box<dyn Rows>, key: Zeroizing<[u8; 32]>) -> Self {
-        Self { rows, key, registering: Mutex::new(()) }
+        Self { rows, key, registering: Mutex::new(()), room: OnceLock::new() }
+    }
+
+    /// From now on nobody is registered unless there is room.
+    pub fn keep_free(&self, room: Room) {
+        // Set once, at the start.
+        let _ = self.room.set(room);
     }
 
     /// The person of this `sub`, if it was seen before and not erased.
@@ -124,6 +144,9 @@ impl Vault {
         if let Some(person) = self.find(sub)? {
             return Ok(person);
         }
+        if !self.room.get().is_none_or(Room::is_left) {
+            return Err(VaultError::NoRoom);
+        }
         let subject = SubjectId::from_bytes(bytes(entropy));
         let key = SubjectKey::generate(entropy);
         let sealed = seal(&key, SUB_PURPOSE, sub.as_bytes(), entropy)?;
@@ -142,6 +165,14 @@ impl Vault {
     /// [`VaultError`] when the vault cannot be read.
     pub fn person(&self, subject: &SubjectId) -> Result<Option<Person>, VaultError> {
         self.read(subject)
+    }
+
+    /// That each of these people is there, by pseudonym and by name.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn check(&self, subjects: impl Iterator<Item = SubjectId>) -> Result<(), VaultError> {
+        check(self.rows.as_ref(), subjects)
     }
 
     fn read(&self, subject: &SubjectId) -> Result<Option<Person>, VaultError> {
@@ -222,6 +253,24 @@ impl Vault {
         let _one = self.registering.lock();
         Ok(self.rows.rewrite()?)
     }
+}
+
+/// That each of these people is there, by pseudonym and by name.
+///
+/// # Errors
+/// [`VaultError::Lost`] names the first who is not: the engine drops what it cannot read.
+pub fn check(
+    rows: &dyn Rows,
+    mut subjects: impl Iterator<Item = SubjectId>,
+) -> Result<(), VaultError> {
+    subjects.try_for_each(|subject| {
+        let row = rows.row(subject.as_bytes())?.ok_or(VaultError::Lost(subject))?;
+        let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(subject))?;
+        match rows.row(lookup)? {
+            Some(found) if found.as_slice() == subject.as_bytes() => Ok(()),
+            Some(_) | None => Err(VaultError::Lost(subject)),
+        }
+    })
 }
 
 impl Person {

@@ -32,6 +32,8 @@ pub const FENCE: &str = "fence";
 pub const LOG: &str = "log";
 /// The log as it was before the last recovery.
 pub const LOG_COPY: &str = "log.before-recovery";
+/// The newest record that was durable.
+pub const REACHED: &str = "reached";
 
 /// A data directory, locked for as long as this value lives.
 #[derive(Debug)]
@@ -266,6 +268,11 @@ impl DataDirectory {
         self.vaults.switch(new)
     }
 
+    /// Where it is noted how far the log has come.
+    pub fn reached_file(&self) -> PathBuf {
+        self.path.join(REACHED)
+    }
+
     /// Writes down that the log was closed cleanly, and where it ends. The last act of a stop.
     ///
     /// # Errors
@@ -309,7 +316,8 @@ impl DataDirectory {
         Ok(rescue::confirm(&self.log_copy_dir())?)
     }
 
-    fn log_copy_dir(&self) -> PathBuf {
+    /// Where the copy of the log from before a recovery is, if there is one.
+    pub fn log_copy_dir(&self) -> PathBuf {
         self.path.join(LOG_COPY)
     }
 }

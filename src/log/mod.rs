@@ -12,6 +12,8 @@ pub mod directory;
 pub mod vaults;
 pub mod snapshots;
 pub mod rescue;
+pub mod room;
+pub mod reached;
 pub mod tree;
 pub mod proof;
 pub mod tile;

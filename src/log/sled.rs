@@ -139,11 +139,18 @@ impl SledDatabase {
         // The kernel may have dropped the pages that it could not write: a second fsync would
         // succeed and prove nothing.
         if synced.is_err() {
-            self.poisoned.store(true, Ordering::Release);
+            self.poison();
         } else {
             self.syncs.fetch_add(1, Ordering::Relaxed);
         }
         synced
+    }
+
+    /// Nothing is written any more. Nor is the database ever closed, for sled would sync once more,
+    /// and panic where that fails: its lock stays until the process ends.
+    fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+        std::mem::forget(self.db.clone());
     }
 
     /// How often data was made durable since the database was opened.
@@ -168,7 +175,7 @@ impl SledDatabase {
             _ => tree.apply_batch(batch_of(entries)),
         };
         written.map_err(|error| {
-            self.poisoned.store(true, Ordering::Release);
+            self.poison();
             self.failed("write", error)
         })
     }

@@ -129,7 +129,7 @@ pub enum EngineError {
     #[error("{0}; check the disk, its free space, and that no other process has it open")]
     Io(#[source] io::Error),
     /// It was asked for what it does not do.
-    #[error("it refused ({0}); was the database made by another version?")]
+    #[error("it refused ({0}); was the database made by another version? If not, restore a backup")]
     Refused(Box<str>),
     /// It panicked over what it found; the message went to standard error.
     #[error(

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 use token_ledger::log::memory::Fault;
+use token_ledger::log::room::Room;
 use token_ledger::log::store::Store;
 
 use crate::support::frail::Frail;
@@ -50,6 +51,22 @@ async fn v8_w14_after_a_failed_write_every_waiter_and_all_who_come_later_get_503
         assert_eq!(body["active"], json!(true));
         assert!(frail.ledger.stop().is_err());
     }
+}
+
+#[actix_web::test]
+async fn on_a_nearly_full_disk_nobody_is_given_anything_and_reading_goes_on() {
+    let frail = Frail::start(64);
+    let first = frail.token().await.is(200).text("access_token");
+    let records = frail.gate.store().end().unwrap();
+    frail.get("/readyz").await.is(200);
+    frail.ledger.keep_free(Room::new(&std::env::temp_dir(), u64::MAX));
+    is_unavailable(frail.token().await);
+    is_unavailable(frail.ask("revoke", &[("token", &first)]).await);
+    assert_eq!(frail.get("/readyz").await.is(503).json()["status"], json!("disk_full"));
+    let body = frail.ask("introspect", &[("token", &first)]).await.is(200).json();
+    assert_eq!(body["active"], json!(true));
+    assert_eq!(frail.gate.store().end().unwrap(), records, "nothing was written");
+    assert!(frail.ledger.stop().is_ok(), "and nothing has failed");
 }
 
 #[actix_web::test]

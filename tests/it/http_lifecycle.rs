@@ -123,6 +123,48 @@ async fn a_log_that_was_cut_after_a_clean_stop_is_refused_again_and_again() {
     }
 }
 
+#[actix_web::test]
+async fn after_a_crash_a_log_that_ends_before_what_was_durable_is_refused_again_and_again() {
+    let mut server = Server::start().await;
+    let old = server.directory.path().join("old");
+    server.stop().await;
+    copy(&server.data().join("log"), &old);
+    server.resume().await;
+    server.tokens("alice").await;
+    server.stop().await;
+    fs::remove_file(server.data().join("clean")).unwrap();
+    fs::remove_dir_all(server.data().join("log")).unwrap();
+    fs::rename(&old, server.data().join("log")).unwrap();
+    for _ in 0..2 {
+        let message = refused(&server).await;
+        assert!(message.contains("was on the disk before the crash"), "{message}");
+        assert!(message.contains("log.before-recovery"), "{message}");
+    }
+}
+
+#[actix_web::test]
+async fn a_vault_that_has_lost_somebody_is_refused_until_the_operator_says_so() {
+    let mut server = Server::start().await;
+    let vault = server.data().join("vault-000001");
+    let old = server.directory.path().join("old");
+    server.tokens("alice").await;
+    server.stop().await;
+    copy(&vault, &old);
+    server.resume().await;
+    server.tokens("bob").await;
+    server.stop().await;
+    fs::remove_dir_all(&vault).unwrap();
+    fs::rename(&old, &vault).unwrap();
+    for _ in 0..2 {
+        let message = refused(&server).await;
+        assert!(message.contains("vault-000001: the vault has lost s_"), "{message}");
+        assert!(is_marked_clean(&server));
+    }
+    server.config = config(|raw| raw.vault_incomplete_ok = 1);
+    server.resume().await;
+    server.tokens("bob").await;
+}
+
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 
+use token_ledger::crypto::keys::KeyFile;
 use token_ledger::domain::event::Event;
 use token_ledger::domain::record::Record;
 use token_ledger::domain::state::State;
+use token_ledger::entropy::SeededEntropy;
 use token_ledger::ledger::replay::{Broken, LogError, back, replay, verify_next};
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::store::{Damage, StoreError};
@@ -347,5 +349,15 @@ fn e44_only_a_checkpoint_finds_a_cut_tail_a_changed_end_and_a_log_written_anew()
     let changed = rechained(&log, entry, reason);
     for (i, (was, is)) in log.iter().zip(&changed).enumerate() {
         assert_eq!(leaf_hash(was) == leaf_hash(is), i < entry);
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_key_file_is_noticed() {
+    let encoded = KeyFile::generate(&SeededEntropy::new(1)).unwrap().encode();
+    for bit in 0..encoded.len() * 8 {
+        let mut flipped = encoded.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(KeyFile::decode(&flipped).is_err(), "bit {bit}");
     }
 }

@@ -1,0 +1,201 @@
+//! Power cuts: the real binary on a file system on a disk that forgets what was not flushed. At a
+//! random moment what the disk would hold is mounted, opened by the real binary, and asked for all
+//! that was promised.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::clients::{Load, Parties, Promised, Tally, check, check_reuse, fresh};
+use crate::disk::Unflushed;
+use crate::mount::{FileSystem, Mounted};
+use crate::random::Random;
+use crate::report::Report;
+use crate::service::{Administrator, Process, Service, verify};
+
+const CLIENTS: usize = 8;
+
+/// What was going on when the power failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum During {
+    Init,
+    AfterInit,
+    Start,
+    Load,
+    Recovery,
+    Stop,
+    Stopped,
+}
+
+struct Cut {
+    during: During,
+    image: Vec<u8>,
+    unflushed: Unflushed,
+}
+
+struct Session<'a> {
+    file_system: FileSystem,
+    scratch: &'a Path,
+    random: Random,
+    report: &'a mut Report,
+    rounds: u64,
+}
+
+/// Cuts the power `rounds` times on a ledger on `file_system`.
+pub fn run(file_system: FileSystem, rounds: u64, seed: u64, scratch: &Path, report: &mut Report) {
+    let mut session = Session { file_system, scratch, random: Random::new(seed), report, rounds };
+    while 0 < session.rounds {
+        session.one();
+    }
+}
+
+impl Session<'_> {
+    /// One ledger from its making to its clean stop, with a cut in each part of its life.
+    fn one(&mut self) {
+        let image = self.file_system.image(self.scratch);
+        let mounted = Mounted::forgetful(image, self.scratch, "live");
+        let data = mounted.at.join("ledger");
+
+        let process = Process::init(&[], &data, self.scratch);
+        self.wait(400);
+        let cut = self.cut(&mounted, During::Init);
+        let administrator = process.administrator().unwrap();
+        self.opens_or_is_made_anew(cut);
+
+        let cut = self.cut(&mounted, During::AfterInit);
+        self.survives(cut, &administrator, None);
+
+        let process = Process::serve(&data, self.scratch);
+        self.wait(300);
+        let cut = self.cut(&mounted, During::Start);
+        let service = process.ready().unwrap();
+        self.survives(cut, &administrator, None);
+
+        let parties = Parties::register(&service, &administrator).unwrap();
+        let load = Load::start(&service, &parties, fresh(CLIENTS), self.random.next());
+        for _ in 0..3 {
+            self.wait(700);
+            let (promised, cut) = load.meanwhile(|| self.cut(&mounted, During::Load));
+            let (image, unflushed) = (cut.image.clone(), cut.unflushed);
+            let promised = self.survives(cut, &administrator, Some((&parties, promised)));
+            if let Some(promised) = promised.filter(|_| self.random.below(2) == 0) {
+                self.cut_again(image, unflushed, &administrator, &parties, promised);
+            }
+        }
+        service.terminate();
+        self.wait(60);
+        let (promised, cut) = load.meanwhile(|| self.cut(&mounted, During::Stop));
+        let ended = service.ended();
+        assert_eq!(ended.0, Some(0), "the clean stop failed: {}", ended.1);
+        let (_, wrong) = load.end();
+        self.report.wrong(wrong);
+        self.survives(cut, &administrator, Some((&parties, promised)));
+        let cut = self.cut(&mounted, During::Stopped);
+        self.survives(cut, &administrator, None);
+    }
+
+    fn wait(&mut self, below_ms: u64) {
+        std::thread::sleep(Duration::from_millis(self.random.below(below_ms)));
+    }
+
+    fn cut(&mut self, mounted: &Mounted, during: During) -> Cut {
+        let unflushed = Unflushed::any(&mut self.random);
+        let image = mounted.disk().cut(unflushed, &mut self.random);
+        Cut { during, image, unflushed }
+    }
+
+    fn row(&self, cut: &Cut) -> String {
+        format!("power {} {:?} {:?}", self.file_system.name(), cut.during, cut.unflushed)
+    }
+
+    /// A cut while `init` ran: nothing was promised, but nobody may be left helpless.
+    fn opens_or_is_made_anew(&mut self, cut: Cut) {
+        if self.rounds == 0 {
+            return;
+        }
+        self.rounds -= 1;
+        let row = self.row(&cut);
+        let mounted = Mounted::plain(&cut.image, self.scratch, "left");
+        let data = mounted.at.join("ledger");
+        let result = match Process::serve(&data, self.scratch).ready() {
+            Ok(service) => service.stop().and_then(|()| verify(&data)),
+            Err(said) if said.contains("panicked") || !said.contains("error:") => Err(said),
+            // It says what to do, and that is done.
+            Err(_) => {
+                let _ = std::fs::remove_dir_all(&data);
+                let made = Process::init(&[], &data, self.scratch).administrator();
+                made.map(drop)
+            }
+        };
+        self.report.round(&row, Tally::default(), result.err());
+    }
+
+    /// A cut after something was promised: it is kept. Answers what is promised from then on.
+    fn survives(
+        &mut self,
+        cut: Cut,
+        administrator: &Administrator,
+        promised: Option<(&Parties, Vec<Promised>)>,
+    ) -> Option<Vec<Promised>> {
+        if self.rounds == 0 {
+            return None;
+        }
+        self.rounds -= 1;
+        let row = self.row(&cut);
+        let mounted = Mounted::plain(&cut.image, self.scratch, "left");
+        drop(cut);
+        let data = mounted.at.join("ledger");
+        let before = promised.as_ref().map(|(_, promised)| promised.clone());
+        let (tally, failed) = match Process::serve(&data, self.scratch).ready() {
+            Ok(service) => examine(service, &data, administrator, promised),
+            Err(said) => (Tally::default(), Some(format!("does not open: {said}"))),
+        };
+        let is_well = failed.is_none();
+        self.report.round(&row, tally, failed);
+        before.filter(|_| is_well)
+    }
+
+    /// The power fails again while the service recovers from the cut before.
+    fn cut_again(
+        &mut self,
+        image: Vec<u8>,
+        unflushed: Unflushed,
+        administrator: &Administrator,
+        parties: &Parties,
+        promised: Vec<Promised>,
+    ) {
+        if self.rounds == 0 {
+            return;
+        }
+        let mounted = Mounted::forgetful(image, self.scratch, "again");
+        let began = Instant::now();
+        let mut process = Process::serve(&mounted.at.join("ledger"), self.scratch);
+        self.wait(400);
+        let cut = self.cut(&mounted, During::Recovery);
+        process.kill();
+        drop(process);
+        drop(mounted);
+        let _ = (unflushed, began);
+        self.survives(cut, administrator, Some((parties, promised)));
+    }
+}
+
+/// Whether a service that opened keeps what was promised, stops cleanly, and leaves a whole log.
+fn examine(
+    service: Service,
+    data: &Path,
+    administrator: &Administrator,
+    promised: Option<(&Parties, Vec<Promised>)>,
+) -> (Tally, Option<String>) {
+    let mut tally = Tally::default();
+    let failed = match promised {
+        Some((parties, mut promised)) => {
+            tally.add(check(&service, parties, &mut promised));
+            tally.add(check_reuse(&service, parties, &mut promised));
+            None
+        }
+        // Who was just made administrator, is.
+        None => Parties::register(&service, administrator).err(),
+    };
+    let stopped = service.stop().and_then(|()| verify(data)).err();
+    (tally, failed.or(stopped))
+}
