@@ -23,8 +23,8 @@ mod load {
 use std::path::PathBuf;
 
 use load::generator::{Figures, Script, drive};
-use load::prepare::Prepared;
-use load::server::{Ledger, Plaintext, serve_plaintext};
+use load::prepare::{Prepared, ROWS, Row};
+use load::server::{Counts, Ledger, Plaintext, own_cpu_seconds, serve_plaintext};
 
 struct Options {
     connections: usize,
@@ -66,42 +66,68 @@ async fn run(options: &Options) {
         std::thread::available_parallelism().map_or(0, usize::from)
     );
     println!(
-        "{:<34} {:>9} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9}",
-        "row", "req/s", "ratio", "p50 ms", "p99 ms", "p99.9", "cpu s/1k", "rec/sync", "B/sync"
+        "{:<32} {:>8} {:>6} {:>7} {:>7} {:>7} {:>8} {:>7} {:>7} {:>8} {:>8}",
+        "row",
+        "req/s",
+        "ratio",
+        "p50 ms",
+        "p99 ms",
+        "p99.9",
+        "cpu s/1k",
+        "server",
+        "client",
+        "rec/sync",
+        "B/sync"
     );
     let plaintext = Plaintext::start();
     let scripts: Vec<Script> =
         (0..options.connections).map(|_| Script::get(plaintext.address, "/")).collect();
-    let before = plaintext.cpu_seconds();
-    let base = drive(scripts, options.seconds).await;
-    report("plaintext", &base, base.per_second(), plaintext.cpu_seconds() - before, None);
+    let measured = measure(scripts, options.seconds, || plaintext.cpu_seconds()).await;
+    let base = measured.figures.per_second();
+    report("plaintext", &measured, base, None);
     drop(plaintext);
 
     let ledger = Ledger::start(options.data.as_deref()).await;
-    let prepared = Prepared::new(&ledger).await;
-    for (name, scripts) in prepared.rows(options.connections, options.seconds).await {
-        if options.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+    let mut prepared = Prepared::new(&ledger).await;
+    for row in ROWS {
+        if options.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
             continue;
         }
-        let scripts = scripts.make(&prepared).await;
-        let (cpu, counts) = (ledger.cpu_seconds(), ledger.counts().await);
-        let figures = drive(scripts, options.seconds).await;
-        let (cpu, now) = (ledger.cpu_seconds() - cpu, ledger.counts().await);
-        let synced = now.since(&counts);
-        report(name, &figures, base.per_second(), cpu, Some(synced));
-        // Durable before the answer: whatever writes has synced.
-        assert!(synced.records == 0 || 0 < synced.syncs, "{name}: records without a sync");
+        let scripts = prepared.scripts(row, options.connections, options.seconds).await;
+        let counts = ledger.counts().await;
+        let measured = measure(scripts, options.seconds, || ledger.cpu_seconds()).await;
+        let synced = ledger.counts().await.since(&counts);
+        report(row.name, &measured, base, Some(&synced));
+        assert_durable(row, &measured.figures, &synced, options.connections);
     }
     ledger.stop().await;
 }
 
-fn report(
-    name: &str,
-    figures: &Figures,
-    base: f64,
-    cpu_seconds: f64,
-    synced: Option<load::server::Counts>,
-) {
+/// One row, with the seconds of processor time that both sides took for it.
+struct Measured {
+    figures: Figures,
+    server_s: f64,
+    client_s: f64,
+}
+
+async fn measure(scripts: Vec<Script>, seconds: u64, server_s: impl Fn() -> f64) -> Measured {
+    let (server, client) = (server_s(), own_cpu_seconds());
+    let figures = drive(scripts, seconds).await;
+    Measured { figures, server_s: server_s() - server, client_s: own_cpu_seconds() - client }
+}
+
+/// Durable before the answer. A connection waits for its answer, so a batch holds at most one
+/// command of each: with fewer syncs than this, some answer came before its sync.
+fn assert_durable(row: Row, figures: &Figures, synced: &Counts, connections: usize) {
+    let (name, answers, connections) = (row.name, figures.answers, connections as u64);
+    assert!(answers * row.records <= synced.records, "{name}: answers without records");
+    let least = if row.records == 0 { 0 } else { answers.div_ceil(connections) };
+    assert!(least <= synced.syncs, "{name}: {answers} answers with only {} syncs", synced.syncs);
+    assert!(synced.records == 0 || 0 < synced.syncs, "{name}: records without a sync");
+}
+
+fn report(name: &str, measured: &Measured, base: f64, synced: Option<&Counts>) {
+    let figures = &measured.figures;
     let rate = figures.per_second();
     let per_sync = synced.filter(|counts| 0 < counts.syncs).map_or(
         ("-".to_owned(), "-".to_owned()),
@@ -113,14 +139,16 @@ fn report(
         },
     );
     println!(
-        "{:<34} {:>9.0} {:>7.3} {:>8.2} {:>8.2} {:>8.2} {:>9.4} {:>9} {:>9}{}",
+        "{:<32} {:>8.0} {:>6.3} {:>7.2} {:>7.2} {:>7.2} {:>8.4} {:>7.2} {:>7.2} {:>8} {:>8}{}",
         name,
         rate,
         rate / base,
         figures.percentile_ms(0.50),
         figures.percentile_ms(0.99),
         figures.percentile_ms(0.999),
-        cpu_seconds * 1000.0 / figures.answers.max(1) as f64,
+        measured.server_s * 1000.0 / figures.answers.max(1) as f64,
+        measured.server_s / figures.seconds,
+        measured.client_s / figures.seconds,
         per_sync.0,
         per_sync.1,
         if figures.unexpected == 0 {

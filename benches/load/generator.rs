@@ -35,6 +35,76 @@ pub fn form(path: &str, authorization: Option<&str>, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A JSON request as bytes.
+pub fn json_post(path: &str, authorization: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: {authorization}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The same request on every connection, again and again.
+pub fn same(address: SocketAddr, request: &[u8], connections: usize, status: u16) -> Vec<Script> {
+    let script = || {
+        let request = request.to_vec();
+        let next = Box::new(move |_: Option<&[u8]>| Some(request.clone()));
+        Script { address, next, status }
+    };
+    (0..connections).map(|_| script()).collect()
+}
+
+/// Every request once, in equal shares.
+pub fn each_once(
+    address: SocketAddr,
+    mut requests: Vec<Vec<u8>>,
+    connections: usize,
+) -> Vec<Script> {
+    let share = requests.len() / connections;
+    let mut script = || {
+        let mut own = requests.split_off(requests.len() - share);
+        let next = Box::new(move |_: Option<&[u8]>| own.pop());
+        Script { address, next, status: 200 }
+    };
+    (0..connections).map(|_| script()).collect()
+}
+
+/// The body of an answer.
+pub struct Gathered(pub Vec<u8>);
+
+/// Sends every request once over a few connections and keeps the answers, in no order.
+pub async fn gather(address: SocketAddr, requests: Vec<Vec<u8>>, status: u16) -> Vec<Gathered> {
+    let local = tokio::task::LocalSet::new();
+    let share = requests.len().div_ceil(GATHERING_CONNECTIONS).max(1);
+    let send = |part: Vec<Vec<u8>>| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut buffer = Vec::with_capacity(16 * 1024);
+        let mut gathered = Vec::new();
+        for request in part {
+            stream.write_all(&request).await.unwrap();
+            let (got, body) = read_answer(&mut stream, &mut buffer).await;
+            assert_eq!(got, status, "{}", String::from_utf8_lossy(&body));
+            gathered.push(Gathered(body));
+        }
+        gathered
+    };
+    local
+        .run_until(async move {
+            let parts = requests.chunks(share).map(<[_]>::to_vec);
+            let tasks: Vec<_> = parts.map(|part| tokio::task::spawn_local(send(part))).collect();
+            let mut all = Vec::new();
+            for task in tasks {
+                all.extend(task.await.unwrap());
+            }
+            all
+        })
+        .await
+}
+
+const GATHERING_CONNECTIONS: usize = 64;
+
 #[derive(Default)]
 pub struct Figures {
     pub answers: u64,

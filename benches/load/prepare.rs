@@ -1,8 +1,10 @@
 //! Clients, grants and tokens for the rows, made over HTTP as any client would make them.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
-use super::generator::{Script, form, member};
+use super::generator::{Gathered, Script, each_once, form, gather, json_post, member, same};
 use super::server::Ledger;
 
 /// A client that can prove itself.
@@ -14,40 +16,67 @@ pub struct BenchClient {
 
 pub struct Prepared {
     http: reqwest::Client,
-    public: std::net::SocketAddr,
-    admin: std::net::SocketAddr,
+    public: SocketAddr,
+    admin: SocketAddr,
+    root: String,
     bearer: String,
     jwt: BenchClient,
     opaque: BenchClient,
     keeping: BenchClient,
 }
 
-/// A row that is still to be prepared: what it needs may take a while.
+/// A row of the table, prepared only when its turn comes.
 #[derive(Clone, Copy)]
-pub enum Row {
+pub struct Row {
+    pub name: &'static str,
+    kind: Kind,
+    /// How many records each answer stands for at least, all durable before it.
+    pub records: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
     RefreshJwt,
     RefreshOpaque,
     RefreshKept,
     RefreshShared,
+    RefreshReused,
     ClientCredentials,
+    CodeExchange,
     IntrospectJwt,
     IntrospectOpaque,
-    IntrospectInactive,
-    CodeExchange(u64),
-    Revoke(u64),
+    IntrospectDeadJwt,
+    IntrospectDeadOpaque,
+    IntrospectUnknown,
+    Revoke,
     BlacklistedRefresh,
 }
 
-pub struct Pending {
-    row: Row,
-    connections: usize,
+/// In this order: the last row blacklists a client. Refusals of one grant are counted together, so
+/// most of them have no record of their own.
+pub const ROWS: [Row; 14] = [
+    row("refresh, rotating, JWT (EdDSA)", Kind::RefreshJwt, 2),
+    row("refresh, rotating, opaque", Kind::RefreshOpaque, 2),
+    row("refresh, without rotation, JWT", Kind::RefreshKept, 2),
+    row("refresh, one token by all, JWT", Kind::RefreshShared, 2),
+    row("refresh, spent token by all", Kind::RefreshReused, 0),
+    row("client credentials, JWT", Kind::ClientCredentials, 1),
+    row("code exchange, JWT", Kind::CodeExchange, 3),
+    row("introspection, active JWT", Kind::IntrospectJwt, 0),
+    row("introspection, active opaque", Kind::IntrospectOpaque, 0),
+    row("introspection, revoked JWT", Kind::IntrospectDeadJwt, 0),
+    row("introspection, revoked opaque", Kind::IntrospectDeadOpaque, 0),
+    row("introspection, unknown token", Kind::IntrospectUnknown, 0),
+    row("revocation, access token", Kind::Revoke, 1),
+    row("refresh, client blacklisted", Kind::BlacklistedRefresh, 0),
+];
+
+const fn row(name: &'static str, kind: Kind, records: u64) -> Row {
+    Row { name, kind, records }
 }
 
-impl Pending {
-    pub async fn make(self, prepared: &Prepared) -> Vec<Script> {
-        prepared.scripts(self.row, self.connections).await
-    }
-}
+/// What can be used once is prepared for so many answers a second.
+const ONCE_PER_SECOND: u64 = 30_000;
 
 fn basic(id: &str, secret: &str) -> String {
     use base64::Engine;
@@ -57,30 +86,29 @@ fn basic(id: &str, secret: &str) -> String {
 
 impl Prepared {
     pub async fn new(ledger: &Ledger) -> Self {
-        let http = reqwest::Client::new();
-        let answer = http
-            .post(format!("http://{}/oauth/token", ledger.public))
-            .header("authorization", basic(&ledger.client_id, &ledger.client_secret))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body("grant_type=client_credentials")
-            .send()
-            .await
-            .unwrap();
-        let token: Value = answer.json().await.unwrap();
-        let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
+        let nobody = || BenchClient { id: String::new(), basic: String::new() };
         let mut prepared = Self {
-            http,
+            http: reqwest::Client::new(),
             public: ledger.public,
             admin: ledger.admin,
-            bearer,
-            jwt: BenchClient { id: String::new(), basic: String::new() },
-            opaque: BenchClient { id: String::new(), basic: String::new() },
-            keeping: BenchClient { id: String::new(), basic: String::new() },
+            root: basic(&ledger.client_id, &ledger.client_secret),
+            bearer: String::new(),
+            jwt: nobody(),
+            opaque: nobody(),
+            keeping: nobody(),
         };
+        prepared.log_in().await;
         prepared.jwt = prepared.client(json!({ "access_token_format": "jwt" })).await;
         prepared.opaque = prepared.client(json!({ "access_token_format": "opaque" })).await;
         prepared.keeping = prepared.client(json!({ "rotation": "never" })).await;
         prepared
+    }
+
+    /// The administrator's token may be old by the time a row is prepared.
+    async fn log_in(&mut self) {
+        let answer = self.posted(&self.root, "/oauth/token", CREDENTIALS).await;
+        let token: Value = serde_json::from_str(&answer).unwrap();
+        self.bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
     }
 
     async fn client(&self, more: Value) -> BenchClient {
@@ -93,158 +121,149 @@ impl Prepared {
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
         }
-        let made = self.post("/admin/clients", &body).await;
+        let made = self.administer("/admin/clients", &body).await;
         let id = made["client_id"].as_str().unwrap().to_owned();
         let basic = basic(&id, made["client_secret"].as_str().unwrap());
         BenchClient { id, basic }
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Value {
-        let answer = self
-            .http
-            .post(format!("http://{}{path}", self.admin))
-            .header("authorization", &self.bearer)
-            .json(body)
-            .send()
-            .await
-            .unwrap();
+    async fn administer(&self, path: &str, body: &Value) -> Value {
+        let url = format!("http://{}{path}", self.admin);
+        let request = self.http.post(url).header("authorization", &self.bearer).json(body);
+        let answer = request.send().await.unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap()
     }
 
-    async fn code(&self, client: &BenchClient, subject: &str) -> String {
-        let body = json!({ "client_id": client.id, "subject": subject });
-        let made = self.post("/admin/grants", &body).await;
-        made["code"].as_str().unwrap().to_owned()
-    }
-
-    async fn tokens(&self, client: &BenchClient, subject: &str) -> Value {
-        let code = self.code(client, subject).await;
-        let answer = self
-            .http
-            .post(format!("http://{}/oauth/token", self.public))
-            .header("authorization", &client.basic)
+    async fn posted(&self, basic: &str, path: &str, body: &str) -> String {
+        let request = self.http.post(format!("http://{}{path}", self.public));
+        let request = request
+            .header("authorization", basic)
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!("grant_type=authorization_code&code={code}"))
-            .send()
-            .await
-            .unwrap();
-        assert!(answer.status().is_success());
-        answer.json().await.unwrap()
+            .body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.text().await.unwrap()
     }
 
-    pub async fn rows(&self, connections: usize, seconds: u64) -> Vec<(&'static str, Pending)> {
-        // One-time things are prepared for as many answers as a fast machine gives.
-        let once = seconds * 400;
-        let rows = [
-            ("refresh, rotating, JWT (EdDSA)", Row::RefreshJwt),
-            ("refresh, rotating, opaque", Row::RefreshOpaque),
-            ("refresh, same token, JWT", Row::RefreshKept),
-            ("refresh, one token by all", Row::RefreshShared),
-            ("client credentials, JWT", Row::ClientCredentials),
-            ("introspection, active JWT", Row::IntrospectJwt),
-            ("introspection, active opaque", Row::IntrospectOpaque),
-            ("introspection, inactive", Row::IntrospectInactive),
-            ("code exchange, JWT (prepared)", Row::CodeExchange(once)),
-            ("revocation, access token", Row::Revoke(seconds * 3000)),
-            ("refresh, client blacklisted", Row::BlacklistedRefresh),
-        ];
-        rows.into_iter().map(|(name, row)| (name, Pending { row, connections })).collect()
+    /// A code for each of `count` grants, of `subjects` resource owners in turn.
+    async fn codes(&self, client: &BenchClient, count: u64, subjects: u64) -> Vec<String> {
+        let requests = (0..count).map(|i| {
+            let body =
+                json!({ "client_id": client.id, "subject": format!("owner-{}", i % subjects) });
+            json_post("/admin/grants", &self.bearer, &body.to_string())
+        });
+        self.gathered(self.admin, requests.collect(), 201, "code").await
     }
 
-    async fn scripts(&self, row: Row, connections: usize) -> Vec<Script> {
-        match row {
-            Row::RefreshJwt => self.chains(&self.jwt, connections).await,
-            Row::RefreshOpaque => self.chains(&self.opaque, connections).await,
-            Row::RefreshKept => self.chains(&self.keeping, connections).await,
-            Row::RefreshShared => {
-                let tokens = self.tokens(&self.jwt, "shared").await;
-                let refresh = tokens["refresh_token"].as_str().unwrap();
-                self.same(&refresh_form(&self.jwt, refresh), connections, 200)
+    /// The first refresh token and access token of `count` grants.
+    async fn tokens(&self, client: &BenchClient, count: u64) -> Vec<(String, String)> {
+        let codes = self.codes(client, count, count).await;
+        let requests = codes.iter().map(|code| exchange_form(client, code)).collect();
+        let answers = gather(self.public, requests, 200).await;
+        let one = |Gathered(body): &Gathered, name| member(body, name).unwrap().to_owned();
+        let pair = |body| (one(body, "refresh_token"), one(body, "access_token"));
+        answers.iter().map(pair).collect()
+    }
+
+    async fn access_tokens(&self, client: &BenchClient, count: u64) -> Vec<String> {
+        let request = form("/oauth/token", Some(&client.basic), CREDENTIALS);
+        let requests = vec![request; usize::try_from(count).unwrap()];
+        self.gathered(self.public, requests, 200, "access_token").await
+    }
+
+    async fn gathered(
+        &self,
+        address: SocketAddr,
+        requests: Vec<Vec<u8>>,
+        status: u16,
+        name: &str,
+    ) -> Vec<String> {
+        let answers = gather(address, requests, status).await;
+        answers.iter().map(|Gathered(body)| member(body, name).unwrap().to_owned()).collect()
+    }
+
+    pub async fn scripts(&mut self, row: Row, connections: usize, seconds: u64) -> Vec<Script> {
+        self.log_in().await;
+        let (public, once) = (self.public, seconds * ONCE_PER_SECOND);
+        let (jwt, opaque, keeping) = (&self.jwt, &self.opaque, &self.keeping);
+        match row.kind {
+            Kind::RefreshJwt => self.chains(jwt, connections).await,
+            Kind::RefreshOpaque => self.chains(opaque, connections).await,
+            Kind::RefreshKept => self.chains(keeping, connections).await,
+            Kind::RefreshShared => {
+                let (refresh, _) = self.tokens(keeping, 1).await.remove(0);
+                same(public, &refresh_form(keeping, &refresh), connections, 200)
             }
-            Row::ClientCredentials => {
-                let body = "grant_type=client_credentials";
-                let request = form("/oauth/token", Some(&self.jwt.basic), body);
-                self.same(&request, connections, 200)
+            Kind::RefreshReused => {
+                let spent = self.spent(jwt).await;
+                same(public, &refresh_form(jwt, &spent), connections, 400)
             }
-            Row::IntrospectJwt => self.introspect(&self.jwt, connections).await,
-            Row::IntrospectOpaque => self.introspect(&self.opaque, connections).await,
-            Row::IntrospectInactive => {
+            Kind::ClientCredentials => {
+                let request = form("/oauth/token", Some(&jwt.basic), CREDENTIALS);
+                same(public, &request, connections, 200)
+            }
+            Kind::CodeExchange => {
+                let codes = self.codes(jwt, once, 1_000).await;
+                let requests = codes.iter().map(|code| exchange_form(jwt, code)).collect();
+                each_once(public, requests, connections)
+            }
+            Kind::IntrospectJwt => self.introspect(jwt, false, connections).await,
+            Kind::IntrospectOpaque => self.introspect(opaque, false, connections).await,
+            Kind::IntrospectDeadJwt => self.introspect(jwt, true, connections).await,
+            Kind::IntrospectDeadOpaque => self.introspect(opaque, true, connections).await,
+            Kind::IntrospectUnknown => {
                 let body = "token=tla_this-was-never-a-token-of-this-ledger";
-                let request = form("/oauth/introspect", Some(&self.jwt.basic), body);
-                self.same(&request, connections, 200)
+                let request = form("/oauth/introspect", Some(&jwt.basic), body);
+                same(public, &request, connections, 200)
             }
-            Row::CodeExchange(count) => {
-                let mut codes = Vec::new();
-                for i in 0..count {
-                    let code = self.code(&self.jwt, &format!("code-{}", i % 100)).await;
-                    let body = format!("grant_type=authorization_code&code={code}");
-                    codes.push(form("/oauth/token", Some(&self.jwt.basic), &body));
-                }
-                self.each_once(codes, connections)
+            Kind::Revoke => {
+                let tokens = self.access_tokens(opaque, once).await;
+                let revoke = |token: &String| {
+                    form("/oauth/revoke", Some(&opaque.basic), &format!("token={token}"))
+                };
+                each_once(public, tokens.iter().map(revoke).collect(), connections)
             }
-            Row::Revoke(count) => {
-                let mut requests = Vec::new();
-                for _ in 0..count {
-                    let answer = self
-                        .http
-                        .post(format!("http://{}/oauth/token", self.public))
-                        .header("authorization", &self.opaque.basic)
-                        .header("content-type", "application/x-www-form-urlencoded")
-                        .body("grant_type=client_credentials")
-                        .send()
-                        .await
-                        .unwrap();
-                    let body = answer.bytes().await.unwrap();
-                    let body = format!("token={}", member(&body, "access_token").unwrap());
-                    requests.push(form("/oauth/revoke", Some(&self.opaque.basic), &body));
-                }
-                self.each_once(requests, connections)
-            }
-            Row::BlacklistedRefresh => {
-                let tokens = self.tokens(&self.keeping, "banned").await;
-                let target = json!({ "type": "client", "id": self.keeping.id });
+            Kind::BlacklistedRefresh => {
+                let (refresh, _) = self.tokens(keeping, 1).await.remove(0);
+                let target = json!({ "type": "client", "id": keeping.id });
                 let body = json!({ "target": target, "reason": "bench" });
-                self.post("/admin/blacklist", &body).await;
-                let refresh = tokens["refresh_token"].as_str().unwrap();
-                self.same(&refresh_form(&self.keeping, refresh), connections, 400)
+                self.administer("/admin/blacklist", &body).await;
+                same(public, &refresh_form(keeping, &refresh), connections, 400)
             }
         }
     }
 
-    async fn introspect(&self, client: &BenchClient, connections: usize) -> Vec<Script> {
-        let tokens = self.tokens(client, "introspected").await;
-        let body = format!("token={}", tokens["access_token"].as_str().unwrap());
-        self.same(&form("/oauth/introspect", Some(&client.basic), &body), connections, 200)
+    /// A refresh token whose successor was used: coming back, it is taken for stolen.
+    async fn spent(&self, client: &BenchClient) -> String {
+        let (spent, _) = self.tokens(client, 1).await.remove(0);
+        let rotated = gather(self.public, vec![refresh_form(client, &spent)], 200).await;
+        let successor = member(&rotated[0].0, "refresh_token").unwrap();
+        gather(self.public, vec![refresh_form(client, successor)], 200).await;
+        spent
     }
 
-    fn same(&self, request: &[u8], connections: usize, status: u16) -> Vec<Script> {
-        let script = || {
-            let request = request.to_vec();
-            let next = Box::new(move |_: Option<&[u8]>| Some(request.clone()));
-            Script { address: self.public, next, status }
-        };
-        (0..connections).map(|_| script()).collect()
-    }
-
-    fn each_once(&self, mut requests: Vec<Vec<u8>>, connections: usize) -> Vec<Script> {
-        let share = requests.len() / connections;
-        let mut script = || {
-            let mut own = requests.split_off(requests.len() - share);
-            let next = Box::new(move |_: Option<&[u8]>| own.pop());
-            Script { address: self.public, next, status: 200 }
-        };
-        (0..connections).map(|_| script()).collect()
+    async fn introspect(
+        &self,
+        client: &BenchClient,
+        revoked: bool,
+        connections: usize,
+    ) -> Vec<Script> {
+        let (_, access) = self.tokens(client, 1).await.remove(0);
+        let body = format!("token={access}");
+        if revoked {
+            self.posted(&client.basic, "/oauth/revoke", &body).await;
+        }
+        let request = form("/oauth/introspect", Some(&client.basic), &body);
+        same(self.public, &request, connections, 200)
     }
 
     /// One chain of refreshes a connection, each with the token that the last answer gave.
     async fn chains(&self, client: &BenchClient, connections: usize) -> Vec<Script> {
-        let mut scripts = Vec::new();
-        for i in 0..connections {
-            let tokens = self.tokens(client, &format!("owner-{i}")).await;
-            let mut token = tokens["refresh_token"].as_str().unwrap().to_owned();
+        let tokens = self.tokens(client, connections as u64).await;
+        let chain = |(mut token, _): (String, String)| {
             let client = client.clone();
             let next = Box::new(move |answer: Option<&[u8]>| {
                 if let Some(fresh) = answer.and_then(|body| member(body, "refresh_token")) {
@@ -252,13 +271,20 @@ impl Prepared {
                 }
                 Some(refresh_form(&client, &token))
             });
-            scripts.push(Script { address: self.public, next, status: 200 });
-        }
-        scripts
+            Script { address: self.public, next, status: 200 }
+        };
+        tokens.into_iter().map(chain).collect()
     }
 }
 
+const CREDENTIALS: &str = "grant_type=client_credentials";
+
 fn refresh_form(client: &BenchClient, token: &str) -> Vec<u8> {
     let body = format!("grant_type=refresh_token&refresh_token={token}");
+    form("/oauth/token", Some(&client.basic), &body)
+}
+
+fn exchange_form(client: &BenchClient, code: &str) -> Vec<u8> {
+    let body = format!("grant_type=authorization_code&code={code}");
     form("/oauth/token", Some(&client.basic), &body)
 }

@@ -157,6 +157,11 @@ impl Drop for Ledger {
     }
 }
 
+/// The same of this process, the generator.
+pub fn own_cpu_seconds() -> f64 {
+    cpu_seconds(std::process::id())
+}
+
 /// User and system time of a process, as the kernel counts it.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -30,8 +30,12 @@ impl Trail {
         }
     }
 
-    /// The record before `record` on this trail; none at its start, or where it is not on it.
-    fn back(&self, record: &Record) -> Result<Option<Seq>, ()> {
+    /// The record before `record` on this trail; none at its start.
+    ///
+    /// # Errors
+    /// `()` where `record` is not on the trail, or names a later one.
+    #[allow(clippy::result_unit_err)] // each caller knows which record it asked about
+    pub fn back(&self, record: &Record) -> Result<Option<Seq>, ()> {
         let about = &record.about;
         let (on_it, back) = match self {
             Self::Grant(id) => (about.grant.as_ref() == Some(id), record.back.grant),

@@ -161,6 +161,9 @@ pub struct VerifyArgs {
     /// The exact bytes of the record that the receipt is for; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "receipt")]
     pub record: Option<PathBuf>,
+    /// The nonce of the reading that the package must be, and no older one
+    #[arg(long, value_name = "NONCE", requires = "package")]
+    pub nonce: Option<String>,
     /// The profile whose client may read the records at --url [default: the one of `login`]
     #[arg(long, value_name = "FILE", requires = "url")]
     pub profile: Option<PathBuf>,
@@ -185,6 +188,9 @@ pub struct EvidenceArgs {
     /// A live log, like http://127.0.0.1:8081/log
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// A package as `audit package` wrote it, with --vkey
+    #[arg(long, value_name = "DIR", requires = "vkey")]
+    pub package: Option<PathBuf>,
     /// A receipt (.tlog-proof), with --record and --vkey
     #[arg(long, value_name = "FILE", requires = "record", requires = "vkey")]
     pub receipt: Option<PathBuf>,

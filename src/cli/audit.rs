@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::output::cell;
+use crate::cli::package::{PackageArgs, package};
 use crate::cli::remote::Call;
 use crate::cli::session::{RemoteOptions, Row, Session, subject_of};
 use crate::types::digest::Digest;
@@ -41,6 +42,18 @@ Examples:
 
 Next: token-ledger audit valid --at TIME, for an instant of the trail.")]
     Trail(TrailArgs),
+    /// Write all records of a grant, a person, a client or a time, with proofs that none is missing
+    #[command(after_help = "\
+Examples:
+  token-ledger audit package --out ./case-17 --subject alice --vkey auth.example.vkey
+  token-ledger audit package --out ./may --since 2026-05-01T00:00:00Z --until 2026-06-01T00:00:00Z \\
+    --vkey auth.example.vkey
+
+The reading is itself a record, with a nonce that is shown: keep it apart. It is the last record of
+the package, and its links lead to the end of the trail.
+
+Next: token-ledger verify --package ./case-17 --vkey KEY --nonce NONCE, on any machine")]
+    Package(PackageArgs),
     /// Tell what a token is or was, whose, and what made it so
     #[command(after_help = "\
 Examples:
@@ -218,6 +231,7 @@ pub async fn run(session: &mut Session<'_, '_>, args: &AuditArgs) -> Result<(), 
             let call = trail(session, args)?;
             session.list::<RecordRow>(call, true, "nothing happened to it").await
         }
+        AuditCommand::Package(args) => package(session, args).await,
         AuditCommand::Token(args) => {
             let body = match &args.digest {
                 Some(digest) => json!({ "digest": digest }),

@@ -16,7 +16,7 @@ use crate::ledger::checkpoints::Checkpoints;
 use crate::ledger::open::{OpenError, Replayed, leave_clean_mark, open_log};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::directory::DataDirectory;
-use crate::log::sled::SledRows;
+use crate::log::sled::{SledDatabase, SledRows};
 use crate::log::store::records_from;
 use crate::oauth::issuer::Issuer;
 use crate::types::id::Seq;
@@ -35,8 +35,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), LocalError> {
 }
 
 fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
-    let rows = SledRows::within(Arc::clone(&replayed.database), "checkpoints");
-    let checkpoints = Checkpoints::new(Arc::new(rows.map_err(OpenError::from)?));
+    let checkpoints = checkpoints_of(&replayed.database)?;
     // What was signed behind the fence; nothing is signed here that the fence does not know of. A
     // ledger that was never served has signed nothing, and nothing to contradict.
     let stored = checkpoints.newest().map_err(|error| OpenError::Notary(error.into()))?;
@@ -58,6 +57,12 @@ fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
          them\nNext: token-ledger verify --tiles {0} --vkey KEY, on any machine",
         path.display()
     ))
+}
+
+/// The checkpoints that the ledger signed.
+pub(super) fn checkpoints_of(database: &Arc<SledDatabase>) -> Result<Checkpoints, LocalError> {
+    let table = SledRows::within(Arc::clone(database), "checkpoints").map_err(OpenError::from)?;
+    Ok(Checkpoints::new(Arc::new(table)))
 }
 
 fn export_records(replayed: &Replayed) -> Result<(), LocalError> {

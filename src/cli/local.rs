@@ -17,7 +17,7 @@ use crate::cli::fence::{fence, known_keys};
 use crate::cli::open_files;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
-use crate::cli::verify::VerifyError;
+use crate::cli::verify_error::VerifyError;
 use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
@@ -32,6 +32,7 @@ use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::OsEntropy;
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
+use crate::ledger::checkpoints::CheckpointRowError;
 use crate::ledger::open::{Beginning, OpenError, create, open_log, read_keys};
 use crate::ledger::replay::LogError;
 use crate::log::directory::{DataDirectory, DirectoryError, Marker};
@@ -89,6 +90,9 @@ pub enum LocalError {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
+    /// A stored checkpoint is damaged.
+    #[error("{0}")]
+    Stored(#[source] CheckpointRowError),
     /// The issuer gives no origin for checkpoints.
     #[error("the issuer gives no origin for checkpoints: {0}")]
     Origin(#[source] crate::log::checkpoint::CheckpointError),
@@ -136,6 +140,7 @@ impl LocalError {
             | Self::Tiles(_)
             | Self::Output(_)
             | Self::Signals(_)
+            | Self::Stored(_)
             | Self::Origin(_)
             | Self::Vouched(_)
             | Self::KeyName(_)
@@ -167,6 +172,7 @@ impl LocalError {
             | Self::Tiles(_)
             | Self::Output(_)
             | Self::Signals(_)
+            | Self::Stored(_)
             | Self::Origin(_)
             | Self::Vouched(_)
             | Self::KeyName(_)

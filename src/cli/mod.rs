@@ -11,6 +11,7 @@ pub mod copies;
 pub mod witness;
 pub mod local;
 pub mod export;
+pub mod verify_error;
 pub mod verify;
 pub mod profile;
 pub mod remote_error;
@@ -22,6 +23,7 @@ pub mod grant;
 pub mod blacklist;
 pub mod subject;
 pub mod audit;
+pub mod package;
 pub mod keys;
 pub mod fence;
 
@@ -159,6 +161,7 @@ Examples:
   token-ledger verify --tiles ./evidence --vkey auth.example.vkey --checkpoint kept-last-year
   token-ledger verify --url https://admin.auth.example/log --vkey auth.example.vkey
   token-ledger verify --receipt x.tlog-proof --record x.json --vkey auth.example.vkey
+  token-ledger verify --package ./case-17 --vkey auth.example.vkey --nonce NONCE
 
 Every record is checked: it is where it says, names the hash of the one before, and the rules could
 have led to it. With a checkpoint also the tree and its signature.

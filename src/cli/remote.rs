@@ -19,6 +19,7 @@ use crate::cli::console::InputError;
 use crate::cli::error::CliError;
 use crate::cli::profile::Profile;
 use crate::cli::remote_error::{Refused, RemoteError};
+use crate::types::id::Seq;
 use crate::types::secret::Secret;
 
 /// How many bytes of one answer are read.
@@ -29,6 +30,8 @@ pub const ANSWER_TIMEOUT_S: u64 = 30;
 const CONNECT_TIMEOUT_S: u64 = 10;
 /// The header that names the next page.
 const NEXT_CURSOR: &str = "next-cursor";
+/// The header that names the record of the reading.
+const AS_OF_SEQ: &str = "as-of-seq";
 
 /// A question to the admin listener.
 #[derive(Debug, Clone)]
@@ -106,6 +109,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Where the next page begins, if the headers say so.
     pub next_cursor: Option<String>,
+    /// The record of the reading, if the headers name it.
+    pub as_of_seq: Option<Seq>,
     server: String,
 }
 
@@ -208,7 +213,8 @@ impl Remote {
             return Err(RemoteError::Refused(Box::new(refused(&answer, &body))));
         }
         let next_cursor = text_of(&answer.headers, NEXT_CURSOR).filter(|c| !c.is_empty());
-        Ok(Answer { body, next_cursor, server })
+        let as_of_seq = text_of(&answer.headers, AS_OF_SEQ).and_then(|seq| seq.parse().ok());
+        Ok(Answer { body, next_cursor, as_of_seq, server })
     }
 
     /// The access token, fetched if there is none yet.

@@ -66,6 +66,11 @@ impl<'c, 's> Session<'c, 's> {
         Ok(Self { console, json: options.json, remote: Remote::new(profile)? })
     }
 
+    /// The address of the admin listener.
+    pub fn admin(&self) -> &url::Url {
+        &self.remote.profile().admin
+    }
+
     /// Asks, without showing the answer.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! `token-ledger verify`: judges evidence of every kind, and says what it did not judge.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,129 +7,39 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::audit::trail::Trail;
 use crate::cli::arguments::VerifyArgs;
-use crate::cli::error::Exit;
-use crate::cli::export::mark_as_found;
+use crate::cli::export::{checkpoints_of, mark_as_found};
 use crate::cli::local::{
     LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
 };
+use crate::cli::verify_error::VerifyError;
 use crate::clock::Stopwatch;
 use crate::crypto::note::{NOTE_BYTES_MAX, Note};
 use crate::crypto::note_key::{NoteVerifier, Verified};
 use crate::domain::record::RECORD_BYTES_MAX;
 use crate::evidence::directory::DirectorySource;
 use crate::evidence::feed::{Unverified, from_export, from_source, from_store};
-use crate::evidence::keys::{Keys, Untrusted};
+use crate::evidence::keys::Keys;
+use crate::evidence::package::{self, Asked, Reading};
 use crate::evidence::source::{CHECKPOINT, LogSource, newest_note};
-use crate::evidence::url::{NotAskable, UrlSource};
+use crate::evidence::url::UrlSource;
 use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
+use crate::ledger::checkpoints::Published;
 use crate::ledger::open::{OpenError, Replayed, VAULT_CACHE_BYTES, open_log};
 use crate::ledger::vault::check;
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
-use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt, ReceiptError};
+use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt};
+use crate::log::sled::SledDatabase;
 use crate::run::RunError;
 use crate::types::secret::Secret;
+use crate::types::time::Timestamp;
 
+/// How many checkpoints are read at once.
+const CHECKPOINTS_PER_PAGE: usize = 1000;
 /// How many bytes a file of verifier keys may take.
 const KEYS_BYTES_MAX: usize = 64 * 1024;
-
-/// Why evidence is not shown to be right.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The log is not whole, or cannot be read.
-    #[error(transparent)]
-    Log(#[from] Unverified),
-    /// A checkpoint is not signed by those who should have.
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    /// A receipt proves nothing.
-    #[error("{}: {source}", path.display())]
-    Receipt {
-        /// The receipt.
-        path: PathBuf,
-        /// Why not.
-        source: ReceiptError,
-    },
-    /// A key is none.
-    #[error("{text} is no verifier key, and no file of them: {why}")]
-    Key {
-        /// What was given.
-        text: String,
-        /// Why not.
-        why: String,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file is longer than what it should be can be.
-    #[error("{} has more than {bytes_max} bytes", path.display())]
-    TooLong {
-        /// Which.
-        path: PathBuf,
-        /// The bound.
-        bytes_max: usize,
-    },
-    /// A kept checkpoint is no note.
-    #[error("{}: {source}", path.display())]
-    Note {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        source: crate::crypto::note::NoteError,
-    },
-    /// The server cannot be asked.
-    #[error("--url: {0}")]
-    Url(#[from] NotAskable),
-}
-
-impl VerifyError {
-    /// What a person can do next.
-    pub fn hint(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Log(error) if error.is_fault() => {
-                Some("keep it as it is; everything before what is named is whole".into())
-            }
-            Self::Log(_) => {
-                Some("nothing was judged: see that it can be read, and try again".into())
-            }
-            Self::Untrusted(Untrusted::Checkpoint { .. }) => Some(
-                "was the key rotated? give each verifier key of the log, but none that came with \
-                 the evidence alone"
-                    .into(),
-            ),
-            Self::Key { .. } => {
-                Some("`token-ledger keys vkey --data DIR` prints the key of a ledger".into())
-            }
-            Self::Untrusted(_)
-            | Self::Receipt { .. }
-            | Self::File { .. }
-            | Self::TooLong { .. }
-            | Self::Note { .. }
-            | Self::Url(_) => None,
-        }
-    }
-
-    /// How the process ends.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Log(error) if !error.is_fault() => Exit::Failed,
-            Self::Log(_) | Self::Receipt { .. } | Self::TooLong { .. } | Self::Note { .. } => {
-                Exit::Unverified
-            }
-            Self::Untrusted(Untrusted::Checkpoint { .. } | Untrusted::NotWitnessed { .. }) => {
-                Exit::Unverified
-            }
-            Self::Untrusted(_) | Self::Key { .. } | Self::Url(_) => Exit::Usage,
-            Self::File { .. } => Exit::Failed,
-        }
-    }
-}
 
 /// What was judged.
 struct Judged {
@@ -148,6 +57,9 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
     let keys = Keys::new(log, witnesses).map_err(VerifyError::from)?;
     if let (Some(receipt), Some(record)) = (&args.evidence.receipt, &args.record) {
         return verify_receipt(args, &keys, receipt, record);
+    }
+    if let Some(path) = &args.evidence.package {
+        return verify_package(args, &keys, path);
     }
     let kept = kept_checkpoints(&args.checkpoint, &keys)?;
     let evidence = &args.evidence;
@@ -174,7 +86,9 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
 fn verify_data(data: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
     let replayed =
         open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("replaying"))?;
-    let mut verifier = Verifier::new(kept);
+    let mut signed = kept;
+    signed.extend(signed_before(&replayed.database)?);
+    let mut verifier = Verifier::new(signed);
     let judged = from_store(replayed.store.as_ref(), &mut verifier, progress("verifying"))
         .and_then(|()| Ok(verifier.finish(End::Whole)?));
     // Found wrong or not, it is left as it was found.
@@ -182,6 +96,30 @@ fn verify_data(data: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
     check_vault(&replayed)?;
     let (whole, _) = judged.map_err(VerifyError::from)?;
     Ok(Judged { what: data.display().to_string(), whole, checkpoint: None })
+}
+
+/// The heads of all checkpoints that the directory holds.
+fn signed_before(database: &Arc<SledDatabase>) -> Result<Vec<Signed>, LocalError> {
+    let checkpoints = checkpoints_of(database)?;
+    let (mut signed, mut from) = (Vec::new(), 0);
+    loop {
+        let page = checkpoints.from_size(from, CHECKPOINTS_PER_PAGE).map_err(LocalError::Stored)?;
+        let full = page.len() == CHECKPOINTS_PER_PAGE;
+        let before = from;
+        for Published { head, .. } in page {
+            from = head.size;
+            if signed.last().is_none_or(|last: &Signed| last.head != head) {
+                let place = format!("the directory's checkpoint of {}", head.size);
+                signed.push(Signed { head, place });
+            }
+        }
+        match full {
+            // A page of one size only, as after days of silence, would be read for ever.
+            true if before == from => from += 1,
+            true => {}
+            false => return Ok(signed),
+        }
+    }
 }
 
 /// Where the vault stands beside the log, everybody whom the log knows is in it.
@@ -257,6 +195,43 @@ fn verify_receipt(
         head.size
     );
     for by in &opened.cosignatures {
+        text.push_str(&seen_by(by));
+    }
+    say(&text)
+}
+
+fn verify_package(args: &VerifyArgs, keys: &Keys, path: &Path) -> Result<(), LocalError> {
+    let proven = package::verify(path, keys, args.nonce.as_deref()).map_err(VerifyError::from)?;
+    let Checkpoint { origin, head } = &proven.checkpoint.checkpoint;
+    let Reading { seq, at, asked, nonce } = &proven.reading;
+    if args.json {
+        let body = json!({ "whole": true, "origin": origin.as_str(), "records": proven.records,
+            "reading": { "seq": seq, "at": at, "nonce": nonce, "nonce_checked": args.nonce.is_some() },
+            "checkpoint": { "size": head.size, "root": head.root },
+            "cosignatures": cosignatures(&proven.checkpoint.cosignatures) });
+        return say(&body.to_string());
+    }
+    let about = match asked {
+        Asked::Trail(Trail::Grant(id)) => format!("of the grant {id}"),
+        Asked::Trail(Trail::Subject(id)) => format!("of the person {id}"),
+        Asked::Trail(Trail::Client(id)) => format!("of the client {id}"),
+        Asked::Span { since, until } => {
+            let shown =
+                |at: &Option<Timestamp>| at.map_or("its end".to_owned(), |at| at.to_string());
+            format!("from {} to {}, with their neighbours", shown(since), shown(until))
+        }
+    };
+    let mut text = format!(
+        "{} holds all records {about} up to record {seq} of {at}: {} of them, the reading included\n\
+         signed by {origin} over {} records\nnonce {nonce}",
+        path.display(),
+        proven.records,
+        head.size
+    );
+    if args.nonce.is_none() {
+        text.push_str(": compare it with the one you kept, or this may be an older reading");
+    }
+    for by in &proven.checkpoint.cosignatures {
         text.push_str(&seen_by(by));
     }
     say(&text)

@@ -5,11 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
+use chacha20::{R20, hchacha};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::base64url;
 use crate::entropy::{Entropy, bytes};
@@ -134,10 +134,16 @@ pub fn seal(
         return Err(TooLongToSeal);
     }
     let nonce = bytes::<NONCE_BYTES>(entropy);
-    let ciphertext = cipher(key)
-        .encrypt(&XNonce::from(nonce), Payload { msg: plaintext, aad: purpose })
+    // With room for the tag: growing would leave a copy of the plaintext behind.
+    let mut raw = Vec::with_capacity(NONCE_BYTES + plaintext.len() + TAG_BYTES);
+    raw.extend_from_slice(&nonce);
+    raw.extend_from_slice(plaintext);
+    let (_, in_place) = raw.split_at_mut(NONCE_BYTES);
+    let (cipher, short_nonce) = cipher(key, &nonce);
+    let tag = cipher
+        .seal_in_place_separate_tag(short_nonce, Aad::from(purpose), in_place)
         .map_err(|_| TooLongToSeal)?;
-    let raw = [nonce.as_slice(), ciphertext.as_slice()].concat();
+    raw.extend_from_slice(tag.as_ref());
     let mut text = String::with_capacity(PREFIX.len() + base64url::text_len(raw.len()));
     text.push_str(PREFIX);
     base64url::encode_to(&raw, &mut text);
@@ -153,12 +159,12 @@ pub fn open(
     purpose: &[u8],
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, SealBroken> {
-    let raw = sealed.0.strip_prefix(PREFIX).and_then(base64url::decode).ok_or(SealBroken)?;
-    let (nonce, ciphertext) = raw.split_first_chunk::<NONCE_BYTES>().ok_or(SealBroken)?;
-    cipher(key)
-        .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: purpose })
-        .map(Zeroizing::new)
-        .map_err(|_| SealBroken)
+    let mut raw = sealed.0.strip_prefix(PREFIX).and_then(base64url::decode).ok_or(SealBroken)?;
+    let (nonce, in_place) = raw.split_first_chunk_mut::<NONCE_BYTES>().ok_or(SealBroken)?;
+    let (cipher, short_nonce) = cipher(key, nonce);
+    let opened = cipher.open_in_place(short_nonce, Aad::from(purpose), in_place);
+    let plaintext = opened.map_err(|_| SealBroken)?;
+    Ok(Zeroizing::new(plaintext.to_vec()))
 }
 
 /// The tag of a caller's address and user agent under the subject's own key: equal tags, one host.
@@ -189,9 +195,18 @@ fn derive(context: &ContextKey, key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(*Hasher::new_from_context_key(context).update(key).finalize().as_bytes())
 }
 
-fn cipher(key: &SubjectKey) -> XChaCha20Poly1305 {
+/// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03 section 2): the AEAD of RFC 8439 under a key of its
+/// own, which HChaCha20 makes from the first 16 bytes of the nonce.
+fn cipher(key: &SubjectKey, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
     let key = derive(&SEALED_FIELD, key.as_bytes());
-    XChaCha20Poly1305::new((&*key).into())
+    let (first, last) = nonce.split_first_chunk::<16>().expect("24 bytes hold 16");
+    let mut own: [u8; 32] = hchacha::<R20>((&*key).into(), first.into()).into();
+    let unbound = UnboundKey::new(&CHACHA20_POLY1305, &own).expect("its keys have 32 bytes");
+    own.zeroize();
+    let mut short = [0; 12];
+    let (_, counted) = short.split_at_mut(4);
+    counted.copy_from_slice(last);
+    (LessSafeKey::new(unbound), Nonce::assume_unique_for_key(short))
 }
 
 impl fmt::Debug for SubjectKey {
@@ -224,6 +239,22 @@ mod tests {
         }
         let long = [0; SEALED_BYTES_MAX + 1];
         assert_eq!(seal(&key(1), PURPOSE, &long, &entropy), Err(TooLongToSeal));
+    }
+
+    #[test]
+    fn another_implementation_opens_what_was_sealed() {
+        use chacha20poly1305::aead::{Aead, Payload};
+        use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+        for length in [0, 1, 64, 1000] {
+            let plaintext = vec![b'a'; length];
+            let sealed = seal(&key(1), PURPOSE, &plaintext, &SeededEntropy::new(4)).expect("short");
+            let raw = base64url::decode(&sealed.as_str()[3..]).expect("its own text");
+            let (nonce, msg) = raw.split_first_chunk::<NONCE_BYTES>().expect("a nonce");
+            let derived = blake3::derive_key("token-ledger 2026 sealed field v1", &[1; 32]);
+            let other = XChaCha20Poly1305::new(&derived.into());
+            let opened = other.decrypt(&XNonce::from(*nonce), Payload { msg, aad: PURPOSE });
+            assert_eq!(opened.expect("it opens"), plaintext);
+        }
     }
 
     #[test]

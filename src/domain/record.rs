@@ -44,13 +44,15 @@ impl Actor {
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(id) => write!(f, "client:{id}"),
-            Self::Administrator(id) => write!(f, "admin:{id}"),
-            Self::Login(id) => write!(f, "login:{id}"),
-            Self::Auditor(id) => write!(f, "audit:{id}"),
-            Self::Ledger => f.write_str("ledger"),
-        }
+        let (role, id) = match self {
+            Self::Client(id) => ("client:", id.as_str()),
+            Self::Administrator(id) => ("admin:", id.as_str()),
+            Self::Login(id) => ("login:", id.as_str()),
+            Self::Auditor(id) => ("audit:", id.as_str()),
+            Self::Ledger => ("ledger", ""),
+        };
+        f.write_str(role)?;
+        f.write_str(id)
     }
 }
 

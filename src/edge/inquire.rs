@@ -122,6 +122,7 @@ impl Edge {
         caller: &Caller,
         filter: Filter,
         limit: Option<usize>,
+        nonce: Option<String>,
     ) -> Result<(AsOf, Page), Fault> {
         self.check_filter(&filter)?;
         let mut parameters = Map::new();
@@ -137,6 +138,7 @@ impl Edge {
         put("type", filter.kind.clone().map(Value::from));
         let about =
             About { client: filter.client.clone(), subject: filter.subject, grant: filter.grant };
+        let parameters = with_nonce(parameters, nonce)?;
         let as_of = self.note_reading(actor, caller, "records", parameters, about).await?;
         let most = self.limits.page_records_max;
         let limit = limit.map_or(most, |limit| limit.clamp(1, most));
@@ -172,9 +174,11 @@ impl Edge {
         actor: Actor,
         caller: &Caller,
         trail: Trail,
+        nonce: Option<String>,
     ) -> Result<(AsOf, Vec<Step>), Fault> {
         let about = self.about_trail(&trail)?;
-        let as_of = self.note_reading(actor, caller, "trail", Map::new(), about).await?;
+        let parameters = with_nonce(Map::new(), nonce)?;
+        let as_of = self.note_reading(actor, caller, "trail", parameters, about).await?;
         let limit = self.limits.trail_records_max;
         let head = as_of.seq;
         let (steps, more) =
@@ -342,6 +346,22 @@ impl Edge {
         let token = state.token(&digest.short())?;
         state.grant_of(token).map(|grant| grant.id)
     }
+}
+
+/// What the auditor chose, so that nobody can pass an older reading off as this one. It is recorded
+/// for ever, so it is short, and says nothing about anybody.
+fn with_nonce(
+    mut parameters: Map<String, Value>,
+    nonce: Option<String>,
+) -> Result<Map<String, Value>, Fault> {
+    let Some(nonce) = nonce else { return Ok(parameters) };
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    if !(16..=64).contains(&nonce.len()) || !nonce.bytes().all(plain) {
+        let what = "nonce must be 16 to 64 random characters of base64url";
+        return Err(Fault::refused(ErrorCode::InvalidRequest, what));
+    }
+    parameters.insert("nonce".to_owned(), Value::from(nonce));
+    Ok(parameters)
 }
 
 /// A part of a trail would be a wrong answer.

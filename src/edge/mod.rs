@@ -142,11 +142,9 @@ impl Edge {
 
     /// Where a request about `person` came from: sealed under the person's key.
     fn sealed_origin(&self, caller: &Caller, person: &Person) -> Result<Origin, Fault> {
-        let clear = serde_json::json!({
-            "address": caller.address, "user_agent": caller.user_agent
-        });
-        let text = clear.to_string();
-        let sealed = seal(&person.key, ORIGIN_PURPOSE, text.as_bytes(), self.entropy.as_ref());
+        let clear = serde_json::to_vec(&caller.in_clear());
+        let clear = clear.map_err(|_| Fault::Broken("an origin does not serialise"))?;
+        let sealed = seal(&person.key, ORIGIN_PURPOSE, &clear, self.entropy.as_ref());
         sealed.map(Origin::Sealed).map_err(|_| Fault::Broken("an origin cannot be sealed"))
     }
 

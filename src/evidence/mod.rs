@@ -11,3 +11,4 @@ pub mod writer;
 pub mod keys;
 pub mod verifier;
 pub mod feed;
+pub mod package;

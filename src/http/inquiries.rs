@@ -47,6 +47,7 @@ struct RecordsQuery {
     grant: Option<GrantId>,
     limit: Option<usize>,
     cursor: Option<Cursor>,
+    nonce: Option<String>,
 }
 
 /// Where the next page starts, and where the last one ends: each page leaves a record of its
@@ -122,7 +123,8 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
             grant: asked.grant,
         };
         let caller = caller(&request);
-        let (as_of, page) = app.edge.records(actor, &caller, filter, asked.limit).await?;
+        let (as_of, page) =
+            app.edge.records(actor, &caller, filter, asked.limit, asked.nonce).await?;
         let last = last.unwrap_or(as_of.seq);
         let next = page.next.map(|next| Cursor { next, last });
         Ok(lines(&as_of, next, page.records.iter().map(Vec::as_slice)))
@@ -130,16 +132,28 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
     .await
 }
 
-async fn trail_of(app: &App, request: &HttpRequest, trail: Trail) -> Result<HttpResponse, Unread> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NonceQuery {
+    nonce: Option<String>,
+}
+
+async fn trail_of(
+    app: &App,
+    request: &HttpRequest,
+    trail: Trail,
+    nonce: Option<String>,
+) -> Result<HttpResponse, Unread> {
     let actor = actor(app, request, Role::Auditor)?;
-    let (as_of, steps) = app.edge.trail(actor, &caller(request), trail).await?;
+    let (as_of, steps) = app.edge.trail(actor, &caller(request), trail, nonce).await?;
     Ok(lines(&as_of, None, steps.iter().map(|step| step.bytes.as_slice())))
 }
 
 async fn grant_trail(app: Data<App>, request: HttpRequest, path: Path<String>) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Auditor)?;
-        trail_of(&app, &request, Trail::Grant(id(&path)?)).await
+        let asked: NonceQuery = query(&request)?;
+        trail_of(&app, &request, Trail::Grant(id(&path)?), asked.nonce).await
     })
     .await
 }
@@ -147,7 +161,8 @@ async fn grant_trail(app: Data<App>, request: HttpRequest, path: Path<String>) -
 async fn client_trail(app: Data<App>, request: HttpRequest, path: Path<String>) -> HttpResponse {
     answer(async {
         actor(&app, &request, Role::Auditor)?;
-        trail_of(&app, &request, Trail::Client(id(&path)?)).await
+        let asked: NonceQuery = query(&request)?;
+        trail_of(&app, &request, Trail::Client(id(&path)?), asked.nonce).await
     })
     .await
 }
@@ -156,6 +171,7 @@ async fn client_trail(app: Data<App>, request: HttpRequest, path: Path<String>) 
 #[serde(deny_unknown_fields)]
 struct SubjectQuery {
     subject: String,
+    nonce: Option<String>,
 }
 
 async fn subject_trail(app: Data<App>, request: HttpRequest) -> HttpResponse {
@@ -163,7 +179,7 @@ async fn subject_trail(app: Data<App>, request: HttpRequest) -> HttpResponse {
         actor(&app, &request, Role::Auditor)?;
         let asked: SubjectQuery = query(&request)?;
         let subject = app.edge.subject_named(asked.subject).await?;
-        trail_of(&app, &request, Trail::Subject(subject)).await
+        trail_of(&app, &request, Trail::Subject(subject), asked.nonce).await
     })
     .await
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use subtle::ConstantTimeEq;
 
-use super::text::{decode, encode, serde_as_text};
+use super::text::{TEXT_MAX, as_text, decode, encode_into};
 
 /// A BLAKE3-256 digest under a context of its own, in base64url. Equality takes constant time.
 #[derive(Clone, Copy, Eq, PartialOrd, Ord)]
@@ -32,11 +32,9 @@ macro_rules! digest {
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
-        }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&encode(&self.0))
+            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+                show(encode_into("", &self.0, &mut [0; TEXT_MAX]))
             }
         }
 
@@ -54,7 +52,7 @@ macro_rules! digest {
             }
         }
 
-        serde_as_text!($name);
+        as_text!($name);
     };
 }
 
@@ -100,6 +98,6 @@ impl ShortDigest {
 
 impl fmt::Debug for ShortDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&encode(&self.0))
+        f.write_str(encode_into("", &self.0, &mut [0; TEXT_MAX]))
     }
 }

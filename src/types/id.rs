@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::text::{decode, encode, serde_as_text};
+use super::text::{TEXT_MAX, as_text, decode, encode_into};
 
 /// Why a text is not an identifier of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,11 +28,9 @@ macro_rules! random_id {
             pub const fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }
-        }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "{}"), encode(&self.0))
+            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+                show(encode_into($prefix, &self.0, &mut [0; TEXT_MAX]))
             }
         }
 
@@ -50,7 +48,7 @@ macro_rules! random_id {
             }
         }
 
-        serde_as_text!($name);
+        as_text!($name);
     };
 }
 
@@ -80,11 +78,17 @@ impl RequestId {
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_be_bytes(bytes))
     }
-}
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r_{:016x}", self.0)
+    fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+        let mut text = *b"r_0000000000000000";
+        let mut rest = self.0;
+        for digit in text.iter_mut().skip(2).rev() {
+            // The lowest four bits are one digit.
+            let value = (rest & 0xF) as u8;
+            *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+            rest >>= 4;
+        }
+        show(std::str::from_utf8(&text).expect("hexadecimal digits are ASCII"))
     }
 }
 
@@ -106,7 +110,7 @@ impl FromStr for RequestId {
     }
 }
 
-serde_as_text!(RequestId);
+as_text!(RequestId);
 
 /// The position of a record: dense from 0, and its leaf index in the Merkle tree.
 #[derive(
@@ -151,11 +155,9 @@ macro_rules! text_id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
-        }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+                show(&self.0)
             }
         }
 
@@ -177,7 +179,7 @@ macro_rules! text_id {
             }
         }
 
-        serde_as_text!($name);
+        as_text!($name);
     };
 }
 

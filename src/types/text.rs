@@ -3,9 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Base64url text of `bytes`, without padding (RFC 4648 section 5).
-pub(crate) fn encode(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+/// The longest text of an identifier or digest: a prefix of two characters, and 32 bytes.
+pub(crate) const TEXT_MAX: usize = 2 + 43;
+
+/// `prefix` and the base64url text of `bytes`, written into `room`: every record has a dozen of
+/// these, and none of them is worth an allocation.
+pub(crate) fn encode_into<'a>(prefix: &str, bytes: &[u8], room: &'a mut [u8; TEXT_MAX]) -> &'a str {
+    let (head, rest) = room.split_at_mut(prefix.len());
+    head.copy_from_slice(prefix.as_bytes());
+    let length =
+        URL_SAFE_NO_PAD.encode_slice(bytes, rest).expect("no text is longer than the room");
+    let text = room.get(..prefix.len() + length).expect("it was just written there");
+    std::str::from_utf8(text).expect("prefix and base64url are ASCII")
 }
 
 /// The `N` bytes that `text` stands for; `None` for another length, alphabet or padding.
@@ -29,6 +38,32 @@ macro_rules! serde_as_text {
                 to.collect_str(self)
             }
         }
+        $crate::types::text::deserialize_from_text!($type);
+    };
+}
+pub(crate) use serde_as_text;
+
+/// `Display`, `Serialize` and `Deserialize` by way of `with_text`, which lends the whole text at
+/// once, and `FromStr`.
+macro_rules! as_text {
+    ($type:ty) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.with_text(|text| f.write_str(text))
+            }
+        }
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                self.with_text(|text| to.serialize_str(text))
+            }
+        }
+        $crate::types::text::deserialize_from_text!($type);
+    };
+}
+pub(crate) use as_text;
+
+macro_rules! deserialize_from_text {
+    ($type:ty) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(from)?;
@@ -37,4 +72,4 @@ macro_rules! serde_as_text {
         }
     };
 }
-pub(crate) use serde_as_text;
+pub(crate) use deserialize_from_text;

@@ -17,6 +17,8 @@ mod tamper;
 mod forgeries;
 mod tile_directory;
 mod verify_cli;
+mod packages;
+mod tamper_matrix;
 mod recordings;
 mod evidence_parsers;
 mod guard;

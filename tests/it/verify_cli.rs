@@ -242,7 +242,7 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let (data, tiles) = (folder.path().join("data"), folder.path().join("tiles"));
     init(&data);
-    Process::serve(&data).kill();
+    Process::serve(&data).stop();
     let run = |args: &[&str]| {
         let output = Command::new(BINARY).args(args).output().unwrap();
         let (code, all) = said(&output);
@@ -251,7 +251,7 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
     };
     let first = run(&["export", "--data", text(&data), "--tiles", text(&tiles)]);
     assert!(first.contains("files written"), "{first}");
-    Process::serve(&data).kill();
+    Process::serve(&data).stop();
     let kept = folder.path().join("kept");
     fs::copy(tiles.join("checkpoint"), &kept).unwrap();
     run(&["export", "--data", text(&data), "--tiles", text(&tiles)]);

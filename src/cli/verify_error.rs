@@ -1,0 +1,120 @@
+//! Why evidence is not shown to be right: what is wrong with it, or why it could not be judged.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
+
+use crate::cli::error::Exit;
+use crate::evidence::feed::Unverified;
+use crate::evidence::keys::Untrusted;
+use crate::evidence::package::PackageError;
+use crate::evidence::url::NotAskable;
+use crate::log::receipt::ReceiptError;
+
+/// Why evidence is not shown to be right.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The log is not whole, or cannot be read.
+    #[error(transparent)]
+    Log(#[from] Unverified),
+    /// A checkpoint is not signed by those who should have.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// A receipt proves nothing.
+    #[error("{}: {source}", path.display())]
+    Receipt {
+        /// The receipt.
+        path: PathBuf,
+        /// Why not.
+        source: ReceiptError,
+    },
+    /// A key is none.
+    #[error("{text} is no verifier key, and no file of them: {why}")]
+    Key {
+        /// What was given.
+        text: String,
+        /// Why not.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is longer than what it should be can be.
+    #[error("{} has more than {bytes_max} bytes", path.display())]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A kept checkpoint is no note.
+    #[error("{}: {source}", path.display())]
+    Note {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: crate::crypto::note::NoteError,
+    },
+    /// A package proves nothing, or cannot be made.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// No checkpoint came that covers the reading.
+    #[error("no checkpoint that covers the reading was signed in time")]
+    NoCheckpoint,
+    /// The server cannot be asked.
+    #[error("--url: {0}")]
+    Url(#[from] NotAskable),
+}
+
+impl VerifyError {
+    /// What a person can do next.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Log(error) if error.is_fault() => {
+                Some("keep it as it is; everything before what is named is whole".into())
+            }
+            Self::Log(_) => {
+                Some("nothing was judged: see that it can be read, and try again".into())
+            }
+            Self::Untrusted(Untrusted::Checkpoint { .. }) => Some(
+                "was the key rotated? give each verifier key of the log, but none that came with \
+                 the evidence alone"
+                    .into(),
+            ),
+            Self::Key { .. } => {
+                Some("`token-ledger keys vkey --data DIR` prints the key of a ledger".into())
+            }
+            Self::Package(PackageError::TooEarly { .. }) | Self::NoCheckpoint => {
+                Some("see whether the server still signs checkpoints: its /metrics say so".into())
+            }
+            Self::Untrusted(_)
+            | Self::Package(_)
+            | Self::Receipt { .. }
+            | Self::File { .. }
+            | Self::TooLong { .. }
+            | Self::Note { .. }
+            | Self::Url(_) => None,
+        }
+    }
+
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Log(error) if !error.is_fault() => Exit::Failed,
+            Self::Log(_) | Self::Receipt { .. } | Self::TooLong { .. } | Self::Note { .. } => {
+                Exit::Unverified
+            }
+            Self::Untrusted(Untrusted::Checkpoint { .. } | Untrusted::NotWitnessed { .. }) => {
+                Exit::Unverified
+            }
+            Self::Package(error) if error.is_fault() => Exit::Unverified,
+            Self::Untrusted(_) | Self::Key { .. } | Self::Url(_) => Exit::Usage,
+            Self::File { .. } | Self::Package(_) | Self::NoCheckpoint => Exit::Failed,
+        }
+    }
+}
