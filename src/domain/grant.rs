@@ -43,7 +43,7 @@ pub struct RefreshToken {
     /// The grace window of the generation before; none once the current one was used.
     pub window: Option<Window>,
     /// How many generations in a row were retried from another origin.
-    pub shadowed: u32,
+    pub shadowed: u16,
 }
 
 /// What is left of a rotation while its answer may still be asked for again. It counts from the
@@ -55,7 +55,7 @@ pub struct Window {
     /// Retries so far.
     pub retries: u32,
     /// Those of them from another origin than the first use.
-    pub foreign_retries: u32,
+    pub foreign_retries: u16,
 }
 
 /// A code, and whether it was exchanged. Its redirect URI is one of the terms.
@@ -174,7 +174,8 @@ impl Grant {
             Event::RefreshTokenRetried(retried) => {
                 if let Some(window) = self.refresh_token_mut().and_then(|r| r.window.as_mut()) {
                     window.retries = retried.count;
-                    window.foreign_retries += u32::from(retried.other_origin);
+                    let foreign = u16::from(retried.other_origin);
+                    window.foreign_retries = window.foreign_retries.saturating_add(foreign);
                 }
             }
             Event::GrantRevoked(_) => self.die(Standing::Revoked(seq)),
@@ -322,7 +323,8 @@ impl RefreshToken {
     /// Using the successor proves that its owner has it: nothing excuses the predecessor any more.
     fn close_window(&mut self) {
         if let Some(window) = self.window.take() {
-            self.shadowed = if 0 < window.foreign_retries { self.shadowed + 1 } else { 0 };
+            let shadowed = self.shadowed.saturating_add(1);
+            self.shadowed = if 0 < window.foreign_retries { shadowed } else { 0 };
         }
     }
 
@@ -344,10 +346,10 @@ impl RefreshToken {
         // Processes of one host race all the time; only another origin is counted.
         let other_origin = asked.tag != window.tag;
         if other_origin {
-            if policy.grace_retries_max <= window.foreign_retries {
+            if policy.grace_retries_max <= u32::from(window.foreign_retries) {
                 return Err(Reuse::Spent);
             }
-            let in_a_row = self.shadowed.saturating_add(1);
+            let in_a_row = u32::from(self.shadowed) + 1;
             if 0 < policy.shadow_generations_max && policy.shadow_generations_max <= in_a_row {
                 return Err(Reuse::Shadowed);
             }

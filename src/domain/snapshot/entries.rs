@@ -113,9 +113,9 @@ fn put_refresh_token(to: &mut Put, token: &RefreshToken) {
     to.option(window.as_ref(), |to, Window { tag, retries, foreign_retries }| {
         to.option(tag.as_ref(), |to, tag| to.array(tag.as_bytes()));
         to.u32(*retries);
-        to.u32(*foreign_retries);
+        to.u32(u32::from(*foreign_retries));
     });
-    to.u32(*shadowed);
+    to.u32(u32::from(*shadowed));
 }
 
 fn take_refresh_token(from: &mut Take<'_>) -> Result<RefreshToken, Ended> {
@@ -126,9 +126,11 @@ fn take_refresh_token(from: &mut Take<'_>) -> Result<RefreshToken, Ended> {
         issued: from.seq()?,
         window: from.option(|from| {
             let tag = from.option(|from| from.array().map(OriginTag::from_bytes))?;
-            Ok(Window { tag, retries: from.u32()?, foreign_retries: from.u32()? })
+            let (retries, foreign_retries) = (from.u32()?, from.u32()?);
+            let foreign_retries = u16::try_from(foreign_retries).map_err(|_| Ended)?;
+            Ok(Window { tag, retries, foreign_retries })
         })?,
-        shadowed: from.u32()?,
+        shadowed: from.u32()?.try_into().map_err(|_| Ended)?,
     })
 }
 
