@@ -1,6 +1,7 @@
 //! Notices when the wall clock steps: it is held against a clock that only counts up. Judges
 //! nothing; the writer records what it finds. Pure: both readings come in.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::types::time::Timestamp;
@@ -24,6 +25,22 @@ pub struct Reading {
     pub now: Timestamp,
     /// The clock that only counts up, from wherever it began.
     pub uptime: Duration,
+}
+
+/// The latest time that anything was judged by. An answer leaves no record when it says that a
+/// token has expired, so the records alone do not keep it true: a wall clock that steps back would
+/// revive the token.
+#[derive(Debug, Default)]
+pub struct JudgingTime(AtomicU64);
+
+impl JudgingTime {
+    /// The time to judge by: the wall clock's, but never before the `newest` record, nor before
+    /// what this answered last.
+    pub fn at(&self, now: Timestamp, newest: Option<Timestamp>) -> Timestamp {
+        let now = newest.map_or(now, |newest| newest.max(now));
+        let latest = self.0.fetch_max(now.micros(), Ordering::SeqCst);
+        Timestamp::from_micros(latest).max(now)
+    }
 }
 
 /// Compares each reading with the one before.

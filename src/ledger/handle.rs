@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::domain::command::Asked;
 use crate::domain::record::Actor;
 use crate::domain::state::State;
+use crate::ledger::clock_watch::JudgingTime;
 use crate::ledger::replay::LogError;
 use crate::ledger::tree::Tree;
 use crate::ledger::writer::{Answer, Writer};
@@ -87,6 +88,7 @@ struct Shared {
     store: Arc<dyn Store>,
     tree: Arc<Tree>,
     clock: Arc<dyn Clock>,
+    judging: Arc<JudgingTime>,
     limits: Limits,
     stopped: AtomicBool,
     failure: Mutex<Option<LogError>>,
@@ -135,6 +137,7 @@ impl Ledger {
             store,
             tree,
             clock,
+            judging: writer.judging_time(),
             limits,
             stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -165,10 +168,11 @@ impl Ledger {
         &self.shared.tree
     }
 
-    /// The time by which everything is judged: the wall clock, but never before the newest record.
+    /// The time by which everything is judged: the wall clock, but never before the newest record or
+    /// an answer that was given.
     pub fn now(&self) -> Timestamp {
-        let now = self.shared.clock.now();
-        self.state().head().map_or(now, |head| head.at.max(now))
+        let newest = self.state().head().map(|head| head.at);
+        self.shared.judging.at(self.shared.clock.now(), newest)
     }
 
     /// Asks for a command and waits until what follows from it is durable.

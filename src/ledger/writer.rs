@@ -13,7 +13,7 @@ use crate::domain::record::{About, Actor, Back, Record};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Head, State};
 use crate::domain::view::{Overlay, View};
-use crate::ledger::clock_watch::{ClockStep, ClockWatch, Reading};
+use crate::ledger::clock_watch::{ClockStep, ClockWatch, JudgingTime, Reading};
 use crate::ledger::coalesce::{Caused, Coalescer};
 use crate::ledger::replay::LogError;
 use crate::ledger::tree::Tree;
@@ -46,6 +46,7 @@ pub struct Writer {
     /// An append failed: nothing is decided any more, for what is on the disk is not known.
     has_failed: bool,
     watch: ClockWatch,
+    judging: Arc<JudgingTime>,
     /// Both clocks, as they were read for this batch.
     reading: Reading,
 }
@@ -78,8 +79,14 @@ impl Writer {
             batch: Batch::default(),
             has_failed: false,
             watch: ClockWatch::new(u64::MAX),
+            judging: Arc::default(),
             reading,
         }
+    }
+
+    /// The time that commands are judged by, for those who answer without a command.
+    pub fn judging_time(&self) -> Arc<JudgingTime> {
+        Arc::clone(&self.judging)
     }
 
     /// Records steps of the wall clock, forward or back, of this many milliseconds and more.
@@ -153,7 +160,7 @@ impl Writer {
         self.batch.records.clear();
         let (now, uptime) = (self.clock.now(), self.clock.uptime());
         self.reading = Reading { now, uptime };
-        Ok(base.head().map_or(now, |head| head.at.max(now)))
+        Ok(self.judging.at(now, base.head().map(|head| head.at)))
     }
 
     /// The log's time does not step, so the record is what tells of it.

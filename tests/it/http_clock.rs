@@ -2,6 +2,7 @@
 //! never goes back, nothing lives longer than it should by more than the step, and a record says so.
 
 use serde_json::Value;
+use token_ledger::types::time::Timestamp;
 
 use crate::support::server::{NOW_S, Server, Tokens};
 
@@ -30,9 +31,7 @@ async fn steps(server: &Server) -> Vec<(u64, u64)> {
     let all = server.audit("/audit/records").await.is(200).records();
     let times: Vec<&str> = all.iter().map(|record| record["at"].as_str().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
-    let second = |value: &Value| {
-        value.as_str().unwrap().parse::<token_ledger::types::time::Timestamp>().unwrap().seconds()
-    };
+    let second = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap().seconds();
     let stepped = all.iter().filter(|record| record["type"] == "clock.stepped");
     stepped.map(|record| (second(&record["data"]["from"]), second(&record["data"]["to"]))).collect()
 }
@@ -84,4 +83,17 @@ async fn a_clock_that_was_set_back_while_the_service_was_down_is_recorded_at_its
     server.clock.step_s(-(HOUR_S as i64));
     server.resume().await;
     assert_eq!(steps(&server).await, [(NOW_S, NOW_S - HOUR_S)]);
+}
+
+#[actix_web::test]
+async fn what_was_answered_as_expired_stays_so_when_the_clock_is_set_back() {
+    let server = Server::start().await;
+    let [asked, revoked] = [server.tokens("alice").await, server.tokens("bob").await];
+    server.clock.set(Timestamp::from_seconds(expires_s(&revoked.access)));
+    // Neither answer leaves a record of a later time behind.
+    assert!(!server.is_active(&asked.access).await);
+    server.revoke(&server.photos, &revoked.access).await.is(200);
+    server.clock.step_s(-(HOUR_S as i64));
+    assert!(!server.is_active(&asked.access).await, "it had expired");
+    assert!(!server.is_active(&revoked.access).await, "it was revoked");
 }

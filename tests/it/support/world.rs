@@ -113,8 +113,8 @@ impl World {
 
     /// The time by which the next command is judged.
     pub(crate) fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        self.state.read().head().map_or(now, |head| head.at.max(now))
+        let newest = self.state.read().head().map(|head| head.at);
+        self.writer.judging_time().at(self.clock.now(), newest)
     }
 
     /// One command in a batch of its own, and a look at everything.
