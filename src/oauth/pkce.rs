@@ -48,11 +48,6 @@ impl CodeChallenge {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
-
-    /// Whether `verifier` answers this challenge.
-    pub fn matches(&self, verifier: &Secret) -> bool {
-        *self == Self::of(verifier)
-    }
 }
 
 /// Reads a `code_verifier`: 43 to 128 unreserved characters (RFC 7636 section 4.1).
@@ -134,9 +129,9 @@ mod tests {
     #[test]
     fn a6_the_example_of_rfc_7636_appendix_b_matches() {
         let challenge = CodeChallenge::parse(CHALLENGE, Some("S256")).unwrap();
-        assert!(challenge.matches(&secret(VERIFIER)));
-        assert!(!challenge.matches(&secret(&VERIFIER.replace('d', "e"))));
-        assert!(!challenge.matches(&secret(CHALLENGE)));
+        assert_eq!(challenge, CodeChallenge::of(&secret(VERIFIER)));
+        assert_ne!(challenge, CodeChallenge::of(&secret(&VERIFIER.replace('d', "e"))));
+        assert_ne!(challenge, CodeChallenge::of(&secret(CHALLENGE)));
         assert_eq!(challenge.to_string(), CHALLENGE);
         let json = serde_json::to_string(&challenge).unwrap();
         assert_eq!(json, format!("\"{CHALLENGE}\""));
