@@ -185,7 +185,7 @@ const INTROSPECTION: &[Row] = &[
     row("N9", "M", "`cnf` of DPoP and mutual TLS").not_yet("neither DPoP nor mutual TLS"),
     row("N10", "M", "a refresh token is active to its own client only, without `token_type`"),
     row("N11", "R", "RFC 9701: a signed answer for who asks for one")
-        .note("checked against RFC 9701 sections 4 to 7: `typ`, `iss`, `aud`, `iat` and `token_introspection`; no `sub` and no `exp` at the top; RS256 unless registered"),
+        .note("the text itself was not at hand; by what libraries and secondary sources say of it: `typ`, `iss`, `aud`, `iat` and `token_introspection`; no `sub` and no `exp` at the top; RS256 unless registered"),
 ];
 
 const METADATA: &[Row] = &[
