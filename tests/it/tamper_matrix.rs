@@ -238,7 +238,7 @@ fn receipts(matrix: &mut Matrix, log: &Log) {
     row("a hash left out", receipt.encode().replacen(&format!("{hash}\n"), "", 1), &two[1]);
     let many = vec![hash.as_str(); 65].join("\n");
     row("an oversized proof", receipt.encode().replacen(&hash, &many, 1), &two[1]);
-    let twice = vec![hash.as_str(); 2].join("\n");
+    let twice = [hash.as_str(); 2].join("\n");
     row("a hash too many", receipt.encode().replacen(&hash, &twice, 1), &two[1]);
     row("oversized as a whole", receipt.encode().repeat(1000), &two[1]);
 }
