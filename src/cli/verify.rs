@@ -64,7 +64,7 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
     let kept = kept_checkpoints(&args.checkpoint, &keys)?;
     let evidence = &args.evidence;
     let judged = if let Some(data) = &evidence.data {
-        verify_data(data, kept)?
+        verify_data(data, &keys, kept)?
     } else if let Some(tiles) = &evidence.tiles {
         verify_source(&DirectorySource::new(tiles), tiles.display().to_string(), &keys, kept)?
     } else if let Some(url) = &evidence.url {
@@ -83,43 +83,63 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
     }
 }
 
-fn verify_data(data: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
+fn verify_data(data: &Path, keys: &Keys, kept: Vec<Signed>) -> Result<Judged, LocalError> {
     let replayed =
         open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("replaying"))?;
-    let mut signed = kept;
-    signed.extend(signed_before(&replayed.database)?);
-    let mut verifier = Verifier::new(signed);
-    let judged = from_store(replayed.store.as_ref(), &mut verifier, progress("verifying"))
-        .and_then(|()| Ok(verifier.finish(End::Whole)?));
+    let judged = judge_stored(&replayed, keys, kept);
     // Found wrong or not, it is left as it was found.
     mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
     check_vault(&replayed)?;
-    let (whole, _) = judged.map_err(VerifyError::from)?;
-    Ok(Judged { what: data.display().to_string(), whole, checkpoint: None })
+    let (whole, checkpoint) = judged?;
+    Ok(Judged { what: data.display().to_string(), whole, checkpoint })
 }
 
-/// The heads of all checkpoints that the directory holds.
-fn signed_before(database: &Arc<SledDatabase>) -> Result<Vec<Signed>, LocalError> {
+fn judge_stored(
+    replayed: &Replayed,
+    keys: &Keys,
+    kept: Vec<Signed>,
+) -> Result<(Whole, Option<OpenedCheckpoint>), LocalError> {
+    let mut signed = kept;
+    let newest = signed_before(&replayed.database, keys, &mut signed)?;
+    let mut verifier = Verifier::new(signed);
+    let (whole, _) = from_store(replayed.store.as_ref(), &mut verifier, progress("verifying"))
+        .and_then(|()| Ok(verifier.finish(End::Whole)?))
+        .map_err(VerifyError::from)?;
+    Ok((whole, newest))
+}
+
+/// Adds the heads of all checkpoints that the directory holds, each signed by a key of the log
+/// where those are known; the newest one, which the witnesses must have seen.
+fn signed_before(
+    database: &Arc<SledDatabase>,
+    keys: &Keys,
+    signed: &mut Vec<Signed>,
+) -> Result<Option<OpenedCheckpoint>, LocalError> {
     let checkpoints = checkpoints_of(database)?;
-    let (mut signed, mut from) = (Vec::new(), 0);
+    let (mut newest, mut from) = (None, 0);
     loop {
         let page = checkpoints.from_size(from, CHECKPOINTS_PER_PAGE).map_err(LocalError::Stored)?;
         let full = page.len() == CHECKPOINTS_PER_PAGE;
         let before = from;
-        for Published { head, .. } in page {
+        for Published { head, note, .. } in page {
             from = head.size;
+            let place = format!("the directory's checkpoint of {}", head.size);
+            keys.open_any(&note, &place).map_err(VerifyError::from)?;
             if signed.last().is_none_or(|last: &Signed| last.head != head) {
-                let place = format!("the directory's checkpoint of {}", head.size);
                 signed.push(Signed { head, place });
             }
+            newest = Some(note);
         }
         match full {
             // A page of one size only, as after days of silence, would be read for ever.
             true if before == from => from += 1,
             true => {}
-            false => return Ok(signed),
+            false => break,
         }
     }
+    let Some(newest) = newest else { return Ok(None) };
+    let opened = keys.open(&newest, "the directory's newest checkpoint");
+    Ok(Some(opened.map_err(VerifyError::from)?))
 }
 
 /// Where the vault stands beside the log, everybody whom the log knows is in it.
@@ -184,7 +204,7 @@ fn verify_receipt(
     let Checkpoint { origin, head } = &opened.checkpoint;
     if args.json {
         let body = json!({ "whole": true, "origin": origin.as_str(), "seq": receipt.index,
-            "checkpoint": { "size": head.size, "root": head.root },
+            "checkpoint": { "size": head.size, "root": head.root_text() },
             "cosignatures": cosignatures(&opened.cosignatures) });
         return say(&body.to_string());
     }
@@ -207,7 +227,7 @@ fn verify_package(args: &VerifyArgs, keys: &Keys, path: &Path) -> Result<(), Loc
     if args.json {
         let body = json!({ "whole": true, "origin": origin.as_str(), "records": proven.records,
             "reading": { "seq": seq, "at": at, "nonce": nonce, "nonce_checked": args.nonce.is_some() },
-            "checkpoint": { "size": head.size, "root": head.root },
+            "checkpoint": { "size": head.size, "root": head.root_text() },
             "cosignatures": cosignatures(&proven.checkpoint.cosignatures) });
         return say(&body.to_string());
     }
@@ -304,12 +324,15 @@ fn as_json(judged: &Judged, keys: &Keys) -> String {
     let Judged { whole, checkpoint, .. } = judged;
     let (seq, at, leaf) =
         whole.head.map_or((None, None, None), |h| (Some(h.seq), Some(h.at), Some(h.leaf)));
-    let mut body = json!({ "whole": true, "records": whole.tree.size, "root": whole.tree.root,
+    let mut body = json!({ "whole": true, "records": whole.tree.size, "root": whole.tree.root_text(),
         "head": { "seq": seq, "at": at, "leaf": leaf } });
     if let (Some(opened), Some(body)) = (checkpoint, body.as_object_mut()) {
         let Checkpoint { origin, head } = &opened.checkpoint;
         body.insert("origin".to_owned(), json!(origin.as_str()));
-        body.insert("checkpoint".to_owned(), json!({ "size": head.size, "root": head.root }));
+        body.insert(
+            "checkpoint".to_owned(),
+            json!({ "size": head.size, "root": head.root_text() }),
+        );
         body.insert("signature_checked".to_owned(), json!(keys.vouch()));
         body.insert("cosignatures".to_owned(), json!(cosignatures(&opened.cosignatures)));
     }
@@ -321,7 +344,8 @@ fn as_text(judged: &Judged, keys: &Keys, kept: usize, seconds: f64) -> String {
     let mut text = format!(
         "{what} is whole: {} records, dense, chained, back links and times right, each as the \
          rules have it ({seconds:.1} s)\nroot {}",
-        whole.tree.size, whole.tree.root
+        whole.tree.size,
+        whole.tree.root_text()
     );
     if let Some(head) = whole.head {
         text.push_str(&format!(

@@ -261,5 +261,12 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
         let all = run(&[&evidence[..], &args[..]].concat());
         assert!(all.contains("is whole"), "{all}");
         assert!(all.contains("nothing before has changed"), "{all}");
+        assert!(all.contains("signed by 127.0.0.1:8080"), "{all}");
+    }
+    // Somebody else's key of that name: the records are as they were, and nobody vouches for them.
+    let name = key.split('+').next().unwrap().parse().unwrap();
+    let other = NoteSigner::new(name, &[9; 32]).verifier().to_string();
+    for evidence in [["--tiles", text(&tiles)], ["--data", text(&data)]] {
+        fails(&[&evidence[..], &["--vkey", &other]].concat(), 3, "sign");
     }
 }
