@@ -372,6 +372,16 @@ mod tests {
         assert_eq!(refusal(twice), Some(AssertionRefusal::Malformed));
     }
 
+    #[test]
+    fn all_of_an_assertion_is_utf_8_also_what_nobody_reads() {
+        let claims = br#"{"iss":"app","sub":"app","aud":"a","exp":1100,"jti":"j","x":"_"}"#;
+        let spoilt = claims.map(|byte| if byte == b'_' { 0xff } else { byte });
+        for (claims, is_whole) in [(claims, true), (&spoilt, false)] {
+            let text = format!("eyJhbGciOiJFZERTQSJ9.{}.", base64url::encode(claims));
+            assert_eq!(Assertion::parse(Secret::new(text)).is_ok(), is_whole);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic(

@@ -248,6 +248,21 @@ mod tests {
     }
 
     #[test]
+    fn all_of_a_token_is_utf_8_also_what_nobody_reads() {
+        let mut whole = payload();
+        whole["x"] = json!("~");
+        for (byte, is_whole) in [(b'~', true), (0xff, false)] {
+            let claims = whole.to_string().into_bytes();
+            let claims: Vec<u8> =
+                claims.iter().map(|c| if *c == b'~' { byte } else { *c }).collect();
+            let head = base64url::encode(header(&key(1)).to_string().as_bytes());
+            let mut token = format!("{head}.{}", base64url::encode(&claims));
+            key(1).append_signature(&mut token).expect("signed");
+            assert_eq!(verify(&token).is_ok(), is_whole);
+        }
+    }
+
+    #[test]
     fn a_token_of_each_algorithm_is_accepted() {
         for algorithm in [SigningAlgorithm::EdDSA, SigningAlgorithm::ES256, SigningAlgorithm::RS256]
         {
