@@ -279,9 +279,11 @@ const SECRETS: &[Row] = &[
 const EVENTS: &[Row] = &[
     row("E37", "I", "a refresh touches its own grant and no other"),
     row("E38", "I", "the expected generation is the mutex"),
-    row("E39", "I", "snapshots and archives").not_yet("a start replays the whole log"),
+    row("E39", "I", "snapshots and archives")
+        .not_yet("a start reads a snapshot (`snapshots::`), but no segment of the log is archived"),
     row("E40", "I", "decisions see every record before them"),
-    row("E41", "I", "retention").not_yet("everything is kept"),
+    row("E41", "I", "retention")
+        .not_yet("the log is kept whole, for ever; retention comes with archived segments"),
     row("E42", "I", "a replay has no effects and reads every old version"),
     row("E43", "I", "reading does not wait for the writer")
         .note("introspection and metadata; a reading of the audit is itself a record, so it does"),
