@@ -47,6 +47,16 @@ pub struct SledDatabase {
     syncs: AtomicU64,
 }
 
+impl Drop for SledDatabase {
+    /// sled syncs once more when it is closed, and panics where that fails: a disk that is found
+    /// dead only now is left alone, too.
+    fn drop(&mut self) {
+        if !self.poisoned.load(Ordering::Acquire) && self.data.0.sync_all().is_err() {
+            self.poison();
+        }
+    }
+}
+
 /// Our own handle on sled's data file. fsync acts on the file, whoever wrote; each handle is told
 /// of an error once, so this one misses none.
 struct DataFile(File);
