@@ -20,6 +20,7 @@ mod verify_cli;
 mod packages;
 mod tamper_matrix;
 mod recordings;
+mod evidence_faults;
 mod evidence_parsers;
 mod guard;
 mod kill;
