@@ -56,7 +56,7 @@ Example:
 
 Next: give that line to the ledger's operators and to the auditors.")]
     Vkey(WitnessArgs),
-    /// Answer the ledgers: POST /add-checkpoint, GET /<sha256 of the origin>/checkpoint
+    /// Answer the ledgers: POST /add-checkpoint, GET /ORIGIN_SHA256/checkpoint
     #[command(after_help = "\
 Example:
   token-ledger witness serve --data ./witness --listen 0.0.0.0:8090
