@@ -9,9 +9,10 @@ use crate::ledger::replay::replay_onto;
 use crate::ledger::snapshot::{Fold, restore};
 use crate::ledger::tree::Tree;
 use crate::log::directory::{CleanMark, DataDirectory};
+use crate::log::journaled::JournaledStore;
 use crate::log::reached;
 use crate::log::side_table::SideTable;
-use crate::log::sled::{SledDatabase, SledRows, SledStore};
+use crate::log::sled::{SledDatabase, SledRows};
 use crate::log::snapshots::Snapshots;
 use crate::log::store::{Store, StoreError};
 use crate::types::id::Seq;
@@ -47,7 +48,12 @@ pub(super) fn open_and_fold(
     mut progress: impl FnMut(Seq),
 ) -> Result<Folded, OpenError> {
     let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
+    let journaled = JournaledStore::open(Arc::clone(&database))?;
+    if 0 < journaled.recovered() {
+        let records = journaled.recovered();
+        tracing::info!(records, "what only the journal held was put into the log");
+    }
+    let store: Arc<dyn Store> = Arc::new(journaled);
     let (marked, empty) = (&directory.marker().issuer, Fold::default);
     let fold = snapshots.map_or_else(empty, |kept| restore(kept, marked, store.as_ref()));
     let (tree, mut state) = resume(&database, &store, fold)?;
