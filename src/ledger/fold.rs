@@ -12,19 +12,10 @@ use crate::log::directory::{CleanMark, DataDirectory};
 use crate::log::journaled::JournaledStore;
 use crate::log::reached;
 use crate::log::side_table::SideTable;
-use crate::log::sled::{SledDatabase, SledRows};
+use crate::log::sled::SledDatabase;
 use crate::log::snapshots::Snapshots;
-use crate::log::store::{Store, StoreError};
+use crate::log::store::Store;
 use crate::types::id::Seq;
-
-/// The tree over `store` before its first record was read, with its tiles in the same database.
-pub(super) fn empty_tree(
-    database: &Arc<SledDatabase>,
-    store: &Arc<dyn Store>,
-) -> Result<Tree, StoreError> {
-    let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
-    Ok(Tree::empty(Arc::clone(store), tiles))
-}
 
 /// An open log and its fold.
 pub(super) struct Folded {
@@ -53,10 +44,11 @@ pub(super) fn open_and_fold(
         let records = journaled.recovered();
         tracing::info!(records, "what only the journal held was put into the log");
     }
+    let tiles = journaled.table();
     let store: Arc<dyn Store> = Arc::new(journaled);
     let (marked, empty) = (&directory.marker().issuer, Fold::default);
     let fold = snapshots.map_or_else(empty, |kept| restore(kept, marked, store.as_ref()));
-    let (tree, mut state) = resume(&database, &store, fold)?;
+    let (tree, mut state) = resume(&tiles, &store, fold);
     let newest_snapshot = state.head().map(|head| head.seq);
     replay_onto(&mut state, store.as_ref(), |next| {
         progress(next.record.seq);
@@ -89,21 +81,16 @@ pub(super) fn open_and_fold(
 
 /// The tree and the projection to go on with; from the start, where the tiles beside the log do not
 /// lead to the frontier of the snapshot.
-fn resume(
-    database: &Arc<SledDatabase>,
-    store: &Arc<dyn Store>,
-    fold: Fold,
-) -> Result<(Tree, State), StoreError> {
+fn resume(tiles: &Arc<dyn SideTable>, store: &Arc<dyn Store>, fold: Fold) -> (Tree, State) {
     let Fold { state, frontier } = fold;
     if state.head().is_some() {
-        let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
-        match Tree::resume(Arc::clone(store), tiles, frontier) {
-            Ok(Some(tree)) => return Ok((tree, state)),
+        match Tree::resume(Arc::clone(store), Arc::clone(tiles), frontier) {
+            Ok(Some(tree)) => return (tree, state),
             Ok(None) => tracing::warn!("the tree does not go on from the snapshot: read anew"),
             Err(error) => {
                 tracing::warn!(%error, "the tree cannot go on from the snapshot: read anew")
             }
         }
     }
-    Ok((empty_tree(database, store)?, State::default()))
+    (Tree::empty(Arc::clone(store), Arc::clone(tiles)), State::default())
 }

@@ -3,9 +3,12 @@
 //! into sled, in few blocks. Never lets go of a record in the journal before sled has it durably.
 //!
 //! What sled does not have yet is in memory, too, and read from there: never more than the journal
-//! holds. A journal that is full makes the next append wait for the thread that moves.
+//! holds. A journal that is full makes the next append wait for the thread that moves. The table of
+//! what is made from the records goes the same way, so that who appends never waits for sled.
 
-use std::collections::VecDeque;
+mod table;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +23,8 @@ use super::journal::{
     record_before,
 };
 use super::leaf::leaf_hash;
-use super::sled::{SledDatabase, SledStore};
+use super::side_table::{Row, SideTable};
+use super::sled::{SledDatabase, SledRows, SledStore};
 use super::store::{Store, StoreError, end_after};
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
@@ -28,9 +32,12 @@ use crate::types::id::Seq;
 /// The journal's file, in the directory of the log.
 pub const JOURNAL: &str = "journal";
 
+/// The table of what is made from the records.
+const TABLE: &str = "tiles";
+
 /// How much gathers in the journal before it is moved, in its bytes: the more, the fewer syncs of
-/// sled, and the longer each of them.
-const MOVE_BYTES: u64 = JOURNAL_BYTES / 4;
+/// sled; but a batch whose sync meets one of them waits for what it writes, so each is to be short.
+const MOVE_BYTES: u64 = 256 * 1024;
 
 /// The log; see the module.
 pub struct JournaledStore {
@@ -45,6 +52,7 @@ pub struct JournaledStore {
 /// What the thread that moves needs, too.
 struct Shared {
     sled: SledStore,
+    table: SledRows,
     /// Moved only after the records before it are durable.
     end: AtomicU64,
     waiting: Mutex<Waiting>,
@@ -58,6 +66,9 @@ struct Shared {
 struct Waiting {
     blocks: VecDeque<Block>,
     ring: Ring,
+    /// Rows that follow from records; not in the journal, for they can be made again.
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    is_running: bool,
     /// Somebody waits for a move, however little there is to move.
     is_wanted: bool,
     is_closing: bool,
@@ -85,7 +96,8 @@ impl JournaledStore {
     /// else as [`SledStore::open`].
     pub fn open(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
         let path = database.dir().join(JOURNAL);
-        let sled = SledStore::open(database)?;
+        let sled = SledStore::open(Arc::clone(&database))?;
+        let table = SledRows::within(database, TABLE)?;
         let missing = missing(&read(&path)?, &sled, &path)?;
         if !missing.is_empty() {
             sled.append_all(sled.end()?, &missing)?;
@@ -95,6 +107,8 @@ impl JournaledStore {
         let waiting = Waiting {
             blocks: VecDeque::new(),
             ring: Ring::new(JOURNAL_BYTES),
+            rows: BTreeMap::new(),
+            is_running: false,
             is_wanted: false,
             is_closing: false,
             has_ended: false,
@@ -102,6 +116,7 @@ impl JournaledStore {
         };
         let shared = Shared {
             sled,
+            table,
             end: AtomicU64::new(end.0),
             waiting: Mutex::new(waiting),
             work: Condvar::new(),
@@ -121,12 +136,17 @@ impl JournaledStore {
         self.recovered
     }
 
+    /// The table of the rows that follow from the records.
+    pub fn table(&self) -> Arc<dyn SideTable> {
+        Arc::new(table::Table::new(Arc::clone(&self.shared)))
+    }
+
     /// Makes the batch durable in the journal, or in sled where it is longer than a frame may be.
     fn write(&self, writing: &mut Writing, blocks: Vec<Block>, end: Seq) -> Result<(), StoreError> {
         let bytes = frame_bytes(&blocks);
         if FRAME_BYTES_MAX < bytes {
             self.shared.settle()?;
-            return self.shared.take_over(&blocks);
+            return self.shared.take_over(&blocks, &[]);
         }
         let (journal, _) = match &mut writing.open {
             Some(open) => open,
@@ -144,7 +164,9 @@ impl JournaledStore {
         let shared = Arc::clone(&self.shared);
         let mover = std::thread::Builder::new().name("ledger-mover".to_owned());
         let mover = mover.spawn(move || shared.run());
-        Ok((journal, mover.map_err(FileError::on("start a thread for", &self.path))?))
+        let mover = mover.map_err(FileError::on("start a thread for", &self.path))?;
+        self.shared.waiting.lock().is_running = true;
+        Ok((journal, mover))
     }
 }
 
@@ -229,7 +251,7 @@ impl Shared {
         let mut waiting = self.waiting.lock();
         loop {
             waiting.check()?;
-            if waiting.blocks.is_empty() {
+            if waiting.is_empty() {
                 return Ok(());
             }
             self.wait(&mut waiting);
@@ -256,13 +278,14 @@ impl Shared {
     /// The thread that moves.
     fn run(&self) {
         let _ending = Ending(self);
-        while let Some(blocks) = self.next() {
-            if let Err(error) = self.take_over(&blocks) {
+        while let Some((blocks, rows)) = self.next() {
+            if let Err(error) = self.take_over(&blocks, &rows) {
                 self.waiting.lock().failure = Some(error);
                 return;
             }
             let mut waiting = self.waiting.lock();
             waiting.blocks.drain(..blocks.len());
+            waiting.forget(&rows);
             if let Some(last) = blocks.last() {
                 waiting.ring.release(last.end());
             }
@@ -272,11 +295,11 @@ impl Shared {
     }
 
     /// What to move next, once there is enough of it; `None` when there will be nothing more.
-    fn next(&self) -> Option<Vec<Block>> {
+    fn next(&self) -> Option<(Vec<Block>, Vec<Row>)> {
         let mut waiting = self.waiting.lock();
         loop {
             let is_due = waiting.is_wanted || waiting.is_closing;
-            if MOVE_BYTES <= waiting.ring.held_bytes() || is_due && !waiting.blocks.is_empty() {
+            if MOVE_BYTES <= waiting.ring.held_bytes() || is_due && !waiting.is_empty() {
                 return Some(waiting.some());
             }
             if waiting.is_closing {
@@ -287,7 +310,10 @@ impl Shared {
     }
 
     /// Puts the records into sled, in as few blocks as they fit into; `Ok` means durable.
-    fn take_over(&self, blocks: &[Block]) -> Result<(), StoreError> {
+    fn take_over(&self, blocks: &[Block], rows: &[Row]) -> Result<(), StoreError> {
+        for (key, value) in rows {
+            self.table.put_later(&[(key, value)])?;
+        }
         let Some(first) = blocks.first().map(Block::first) else { return Ok(()) };
         let records = blocks.iter().flat_map(|block| block.iter().map(|(_, record)| record));
         self.sled.append_all(first, &records.collect::<Vec<_>>())
@@ -318,15 +344,29 @@ impl Waiting {
         self.blocks.get(before).filter(|block| block.first() <= seq).cloned()
     }
 
-    /// The oldest blocks, as many as are moved at once.
-    fn some(&self) -> Vec<Block> {
+    fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.rows.is_empty()
+    }
+
+    /// Lets go of rows that sled has now, unless there are newer ones.
+    fn forget(&mut self, moved: &[Row]) {
+        for (key, value) in moved {
+            if self.rows.get(key) == Some(value) {
+                self.rows.remove(key);
+            }
+        }
+    }
+
+    /// The oldest blocks, as many as are moved at once, and all rows.
+    fn some(&self) -> (Vec<Block>, Vec<Row>) {
         let mut bytes = 0;
         let fit = |block: &&Block| {
             let fits = bytes < MOVE_BYTES;
             bytes += block.bytes().len() as u64;
             fits
         };
-        self.blocks.iter().take_while(fit).cloned().collect()
+        let blocks = self.blocks.iter().take_while(fit).cloned().collect();
+        (blocks, self.rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 

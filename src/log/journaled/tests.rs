@@ -175,3 +175,28 @@ fn a_journal_with_a_hole_is_named_and_nothing_is_moved() {
     file.write_all_at(&[0; 512], 2 * 4096).unwrap();
     assert_eq!(all(&opened_in(&after).unwrap()), records(0, 1));
 }
+
+#[test]
+fn rows_are_read_at_once_and_go_into_sled_with_the_records() {
+    let root = tempfile::tempdir().unwrap();
+    let store = created_in(&root.path().join("log"));
+    let table = store.table();
+    let in_sled = |key: &[u8]| store.shared.table.row(key).unwrap();
+    // Nothing moves yet, so nobody would be waited for.
+    table.put_later(&[(b"a", b"1")]).unwrap();
+    assert_eq!(in_sled(b"a").as_deref(), Some(&b"1"[..]));
+    store.append(Seq(0), &records(0, 2)).unwrap();
+    table.put_later(&[(b"b", b"2"), (b"c", b"3")]).unwrap();
+    assert_eq!(table.row(b"b").unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(in_sled(b"b"), None);
+    store.settle().unwrap();
+    assert_eq!(in_sled(b"b").as_deref(), Some(&b"2"[..]));
+    assert!(store.shared.waiting.lock().rows.is_empty());
+    // After the last record there may still be rows of it.
+    table.put_later(&[(b"d", b"4")]).unwrap();
+    assert_eq!(table.last().unwrap(), Some((b"d".to_vec(), b"4".to_vec())));
+    table.put_later(&[(b"e", b"5")]).unwrap();
+    table.put(&[(b"e", b"6")]).unwrap();
+    assert_eq!(table.rows_from(b"d", 9).unwrap().len(), 2);
+    assert_eq!(table.row(b"e").unwrap().as_deref(), Some(&b"6"[..]));
+}
