@@ -120,7 +120,7 @@ fn check(mirror: &Path, origin: &Origin) {
             }
         }
     }
-    assert!(examine(mirror).is_usable());
+    assert!(examine(mirror, None).is_usable());
 }
 
 /// The size in the next line of a mirror.
@@ -181,7 +181,11 @@ fn a_mirror_that_is_killed_at_any_moment_catches_up_without_gap_or_duplicate() {
         child.kill().unwrap();
         child.wait().unwrap();
         // Whatever checkpoint there is, all that it covers is there.
-        assert!(!to.join("checkpoint").exists() || examine(&to).is_usable(), "{:?}", examine(&to));
+        assert!(
+            !to.join("checkpoint").exists() || examine(&to, None).is_usable(),
+            "{:?}",
+            examine(&to, None)
+        );
     }
     assert_eq!(end(origin.mirror(&to, &["--once"])).0, Some(0));
     check(&to, &origin);
@@ -232,7 +236,7 @@ fn a_mirror_on_a_full_disk_keeps_its_checkpoint_and_goes_on_when_there_is_room()
         assert!(matches!(full, FollowError::Write(WriteError::File(_))), "{full}");
         assert!(!full.is_contradiction());
         assert_eq!(std::fs::read(small.path().join("checkpoint")).unwrap(), held);
-        assert!(examine(small.path()).is_usable());
+        assert!(examine(small.path(), None).is_usable());
     }
     small.grow();
     follow(&mut mirror, small.path(), &source, &keys).unwrap();
