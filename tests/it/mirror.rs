@@ -25,6 +25,7 @@ use token_ledger::log::store::Store;
 use token_ledger::log::tile::{TileKind, tiles_between};
 use token_ledger::log::tree::Frontier;
 use token_ledger::types::id::Seq;
+use token_ledger::types::time::Timestamp;
 
 use crate::support::disk::Small;
 use crate::support::process::BINARY;
@@ -136,6 +137,20 @@ fn end(mut child: Child) -> (Option<i32>, String) {
     let stderr = child.stderr.take().unwrap();
     std::io::Read::read_to_string(&mut BufReader::new(stderr), &mut said).unwrap();
     (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn a_mirror_takes_the_later_date_of_a_heartbeat() {
+    let (origin, folder) = (Origin::start("leaf", 10), tempfile::tempdir().unwrap());
+    let to = folder.path().join("mirror");
+    for at in [100, 700] {
+        let (_, mut note) = store_and_note("leaf", 10);
+        note.add(signer().date(note.text(), Timestamp::from_seconds(at))).unwrap();
+        std::fs::write(origin.path().join("checkpoint"), note.encode()).unwrap();
+        let (code, said) = end(origin.mirror(&to, &["--once"]));
+        assert_eq!(code, Some(0), "{said}");
+        check(&to, &origin);
+    }
 }
 
 #[test]
