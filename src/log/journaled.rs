@@ -37,7 +37,7 @@ const TABLE: &str = "tiles";
 
 /// How much gathers in the journal before it is moved, in its bytes: the more, the fewer syncs of
 /// sled; but a batch whose sync meets one of them waits for what it writes, so each is to be short.
-const MOVE_BYTES: u64 = 256 * 1024;
+const MOVE_BYTES: u64 = 512 * 1024;
 
 /// The log; see the module.
 pub struct JournaledStore {

@@ -7,6 +7,7 @@
 //! a `snap.*.generating` that the next open takes for a snapshot, so those are deleted first.
 
 mod engine;
+mod segments;
 mod side_table;
 
 use std::fs::{File, OpenOptions};
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use self::engine::{engine_error, open_engine, remove_torn_snapshots};
+use self::segments::{Place, Segments};
 pub use self::side_table::{ROW_BYTES_MAX, SledRows};
 use super::block::{Block, split};
 use super::file::{self, FileError};
@@ -214,6 +216,7 @@ pub struct SledStore {
     append: Mutex<()>,
     /// Moved only after the records before it are durable.
     end: AtomicU64,
+    segments: Segments,
     database: Arc<SledDatabase>,
 }
 
@@ -226,9 +229,10 @@ impl SledStore {
     pub fn open(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
         let records = database.tree("records")?;
         let last = records.last().map_err(|error| database.failed("read", error))?;
-        let last = last.map(|entry| decode(&entry)).transpose()?;
-        let end = last.map_or(Seq(0), |block| block.end());
-        Ok(Self { records, append: Mutex::new(()), end: AtomicU64::new(end.0), database })
+        let segments = Segments::new(&database.dir);
+        let last = last.map(|entry| decode(&entry, &segments)).transpose()?;
+        let end = AtomicU64::new(last.map_or(0, |block| block.end().0));
+        Ok(Self { records, append: Mutex::new(()), end, segments, database })
     }
 
     /// The database that it is in.
@@ -247,14 +251,18 @@ impl SledStore {
             return Err(StoreError::Poisoned);
         }
         let end = end_after(first, self.end()?, records)?;
-        let mut blocks = Vec::new();
-        let mut at = first;
+        let (mut keys, mut blocks, mut at) = (Vec::new(), Vec::new(), first);
         for part in split(records) {
-            let block = Block::encode(at, part)?;
-            blocks.push((IVec::from(&at.0.to_be_bytes()), Some(block.into())));
+            blocks.push(Block::encode(at, part)?);
+            keys.push(at);
             at = end_after(at, at, part)?;
         }
-        self.database.write(&self.records, blocks)?;
+        let places =
+            self.segments.append(first, &blocks).inspect_err(|_| self.database.poison())?;
+        let rows = keys.iter().zip(places).map(|(key, place)| {
+            (IVec::from(&key.0.to_be_bytes()), Some(IVec::from(&place.encode())))
+        });
+        self.database.write(&self.records, rows.collect())?;
         self.end.store(end.0, Ordering::Release);
         Ok(())
     }
@@ -276,7 +284,7 @@ impl Store for SledStore {
             Some(value) => Some((IVec::from(&key), value)),
             None => self.records.get_lt(key).map_err(failed)?,
         };
-        let block = entry.map(|entry| decode(&entry)).transpose()?;
+        let block = entry.map(|entry| decode(&entry, &self.segments)).transpose()?;
         let block = block.filter(|block| seq < block.end());
         block.map(Some).ok_or(StoreError::Damaged { seq, what: Damage::Missing })
     }
@@ -290,14 +298,17 @@ impl Store for SledStore {
     }
 }
 
-fn decode((key, value): &(IVec, IVec)) -> Result<Block, StoreError> {
+fn decode((key, value): &(IVec, IVec), segments: &Segments) -> Result<Block, StoreError> {
     let key: &[u8; 8] = key
         .as_ref()
         .try_into()
         .map_err(|_| StoreError::Damaged { seq: Seq(0), what: Damage::Key { bytes: key.len() } })?;
     let seq = Seq(u64::from_be_bytes(*key));
-    Block::decode(seq, value.as_ref())
-        .map_err(|error| StoreError::Damaged { seq, what: error.into() })
+    let block = match Place::decode(value) {
+        Some(place) => Block::decode(seq, segments.read(place)?),
+        None => Block::decode(seq, value.as_ref()),
+    };
+    block.map_err(|error| StoreError::Damaged { seq, what: error.into() })
 }
 
 fn batch_of(entries: Vec<Entry>) -> Batch {
