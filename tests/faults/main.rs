@@ -13,6 +13,7 @@
     unreachable_pub
 )]
 
+mod aims;
 mod clients;
 mod damage;
 mod disk;
@@ -24,7 +25,11 @@ mod power;
 mod random;
 mod report;
 mod service;
+mod stage;
+mod steps;
 mod stop;
+mod strace;
+mod tools;
 mod wire;
 
 use std::path::PathBuf;
@@ -79,7 +84,7 @@ fn main() -> ExitCode {
             match missing(file_system) {
                 Some(why) => report.skipped(&format!("power {}", file_system.name()), &why),
                 None => {
-                    let rounds = options.rounds.unwrap_or(4);
+                    let rounds = options.rounds.unwrap_or(6);
                     power::run(file_system, rounds, options.seed, scratch, &mut report);
                 }
             }
@@ -98,7 +103,10 @@ fn main() -> ExitCode {
         }
     }
     if chosen("errors") {
-        errors::run(options.rounds.unwrap_or(1), options.seed, scratch, &mut report);
+        errors::run(options.rounds.unwrap_or(14), options.seed, scratch, &mut report);
+    }
+    if chosen("steps") {
+        steps::run_all(options.rounds.unwrap_or(1), options.seed, scratch, &mut report);
     }
     if chosen("damage") {
         damage::run(options.rounds.unwrap_or(20), options.seed, scratch, &mut report);
