@@ -113,6 +113,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["clock.rs"]),
     ("Instant::now", &["clock.rs"]),
     ("getrandom::", &["entropy.rs"]),
+    ("use rand::", &["entropy.rs"]),
+    ("rand::rng", &["entropy.rs"]),
     ("use ::sled", &["log/sled.rs", "log/sled/"]),
     ("sled::Config", &["log/sled.rs", "log/sled/"]),
     ("sled::Db", &["log/sled.rs", "log/sled/"]),
