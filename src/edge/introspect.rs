@@ -61,13 +61,14 @@ impl Edge {
                 let found = {
                     let state = self.ledger.state();
                     let grant = state.grant(&presented.grant);
+                    // All is looked at before anything is said, as for access tokens.
                     let current = grant.filter(|grant| {
-                        grant.client == *caller
-                            && grant.refresh_token().is_some_and(|refresh| {
-                                refresh.generation == presented.generation
-                                    && refresh.digest == presented.digest
-                            })
-                            && state.is_refreshable(grant, now)
+                        let is_own = grant.client == *caller;
+                        let is_current = grant.refresh_token().is_some_and(|refresh| {
+                            (refresh.generation == presented.generation)
+                                & (refresh.digest == presented.digest)
+                        });
+                        is_own & is_current & state.is_refreshable(grant, now)
                     });
                     current.map(|grant| {
                         let metadata = state.client(&grant.client).map(|c| c.metadata.clone());

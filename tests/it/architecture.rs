@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("witness", &["types", "clock", "crypto", "log", "ledger"]),
     ("audit", &["types", "crypto", "domain", "log", "ledger"]),
     ("evidence", &["types", "crypto", "domain", "log", "ledger", "audit"]),
-    ("backup", &["types", "entropy", "crypto", "domain", "log", "ledger", "evidence"]),
+    ("backup", &["types", "entropy", "crypto", "domain", "log", "ledger", "witness", "evidence"]),
     ("oauth", &["types", "crypto", "domain"]),
     (
         "edge",
