@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::clients::{Parties, Tally};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Process, binary};
+use crate::service::{Process, binary, has_panicked};
 use crate::stage::words;
 use crate::strace;
 use crate::wire::{Wire, form};
@@ -95,7 +95,7 @@ fn one(is_slow: bool, random: &mut Random, scratch: &Path) -> (Tally, Option<Str
     if Duration::from_secs(10) < took {
         tally.wrong.push(format!("the stop took {took:?}"));
     }
-    let failed = (code != Some(0) || said.contains("panicked")).then_some(said);
+    let failed = (code != Some(0) || has_panicked(&said)).then_some(said);
     (tally, failed)
 }
 
