@@ -1,7 +1,7 @@
 //! Reading the log back: verify the links, decode, fold. The same path serves start-up, the
 //! auditor's past and the offline verification. Never writes, never repairs.
 
-use crate::domain::record::{About, Back, NotARecord, Record};
+use crate::domain::record::{About, Back, Decoder, NotARecord, Record};
 use crate::domain::state::{Head, State};
 use crate::ledger::read_ahead::read_ahead;
 use crate::log::leaf::leaf_hash;
@@ -156,9 +156,10 @@ pub fn replay_onto(
     store: &dyn Store,
     mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
 ) -> Result<(), LogError> {
-    read_ahead(store, state.next_seq(), |decoded, leaf| {
+    let mut decoder = Decoder::default();
+    read_ahead(store, state.next_seq(), |bytes, leaf| {
         let seq = state.next_seq();
-        let record = check(state, decoded).map_err(|what| LogError::Broken { seq, what })?;
+        let record = check(state, decoder.decode(bytes)).map_err(|what| LogError::Broken { seq, what })?;
         state.apply(&record, leaf);
         Ok(progress(&Verified { record, leaf })?)
     })
