@@ -50,7 +50,7 @@ fn main() {
         }
         ["start", dir] => scale::start::run(Path::new(dir)),
         ["scan", dir] => scale::start::scan(Path::new(dir)),
-        ["flat", small, large] => scale::flat::run([Path::new(small), Path::new(large)], 5),
+        ["flat", small, large] => scale::flat::run([Path::new(small), Path::new(large)], 2),
         ["flat", small, large, seconds] => {
             scale::flat::run([Path::new(small), Path::new(large)], number(seconds));
         }

@@ -26,9 +26,7 @@ pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 /// How many bytes `text` stands for, without making them; `None` as for [`decode`].
 pub(super) fn decoded_len(text: &str) -> Option<usize> {
-    let allowed = |all: bool, c: u8| {
-        all & (c.is_ascii_alphanumeric() | matches!(c, b'-' | b'_'))
-    };
+    let allowed = |all: bool, c: u8| all & (c.is_ascii_alphanumeric() | matches!(c, b'-' | b'_'));
     // Without an early end, so that many characters are looked at in one step.
     if !text.bytes().fold(true, allowed) {
         return None;

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error as Unknown};
 
@@ -153,8 +154,9 @@ impl<'a> Scan<'a> {
 
     /// What stands between the quotes that come next.
     pub(super) fn text(&mut self) -> Option<&'a str> {
-        let (text, rest) = self.rest.strip_prefix('"')?.split_once('"')?;
-        self.rest = rest;
+        let rest = self.rest.strip_prefix('"')?;
+        let (text, rest) = rest.split_at_checked(memchr(b'"', rest.as_bytes())?)?;
+        self.rest = rest.strip_prefix('"')?;
         Some(text)
     }
 
@@ -238,7 +240,7 @@ impl Scan<'_> {
     fn resources(&mut self) -> Option<Resources> {
         // Neither bracket is a character of a URI's that stands bare in one: an IPv6 address has
         // both, and ends the text early, so that it is no JSON.
-        let end = self.rest.find(']')?;
+        let end = memchr(b']', self.rest.as_bytes())?;
         let (text, rest) = self.rest.split_at_checked(end + 1)?;
         let read = |text: &str| serde_json::from_str(text).ok();
         let resources = self.shared.resources.of(text, read)?;

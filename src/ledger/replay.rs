@@ -159,7 +159,8 @@ pub fn replay_onto(
     let mut decoder = Decoder::default();
     read_ahead(store, state.next_seq(), |bytes, leaf| {
         let seq = state.next_seq();
-        let record = check(state, decoder.decode(bytes)).map_err(|what| LogError::Broken { seq, what })?;
+        let record =
+            check(state, decoder.decode(bytes)).map_err(|what| LogError::Broken { seq, what })?;
         state.apply(&record, leaf);
         Ok(progress(&Verified { record, leaf })?)
     })

@@ -93,14 +93,23 @@ fn of_usual_text(text: &str) -> Option<Timestamp> {
 /// The day after the epoch of a date; `None` before it, and where the calendar has no such date:
 /// `days_from_civil` of the same paper as [`date_of`], and its inverse.
 fn day_of(year: u64, month: u64, day: u64) -> Option<u64> {
+    let days_of_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if year.is_multiple_of(400) => 29,
+        2 if year.is_multiple_of(4) && !year.is_multiple_of(100) => 29,
+        2 => 28,
+        _ => return None,
+    };
+    if year < 1970 || day < 1 || days_of_month < day {
+        return None;
+    }
     let (march_year, march_month) =
-        if month < 3 { (year.checked_sub(1)?, month + 9) } else { (year, month.checked_sub(3)?) };
+        if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let (era, year_of_era) = (march_year / 400, march_year % 400);
-    let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_year = (153 * march_month + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
-    // A 13th month or a 31st of February would be another date.
-    (date_of(days) == (year, month, day)).then_some(days)
+    Some(era * 146_097 + day_of_era - 719_468)
 }
 
 /// Year, month and day of a day after the epoch, in the Gregorian calendar: `civil_from_days` of

@@ -87,7 +87,8 @@ fn whatever_is_scanned_the_general_reader_takes_with_the_same_meaning() {
 
 #[test]
 fn other_ways_to_write_the_same_record_are_read_by_the_general_reader() {
-    let (_, line) = recorded().into_iter().find(|(name, _)| name.starts_with("refresh_token.rotated")).unwrap();
+    let (_, line) =
+        recorded().into_iter().find(|(name, _)| name.starts_with("refresh_token.rotated")).unwrap();
     let expected = Record::decode(line.as_bytes()).unwrap();
     let client = r#""client":"photos","#;
     for (was, is) in [
