@@ -72,9 +72,9 @@ pub enum Unsigned {
     },
     /// Something else is there than was signed.
     #[error(
-        "the first {size} records are not those that the fence or a checkpoint says were signed: this log is a fork, as of a \
-         backup that was written on while the original went on. Leave the directory as it is and \
-         restore the log that was signed"
+        "the first {size} records are not those that the fence or a checkpoint says were signed: \
+         this log is a fork, as of a backup that was written on while the original went on. Leave \
+         the directory as it is and restore the log that was signed"
     )]
     Forked {
         /// The size that was signed.

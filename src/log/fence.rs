@@ -4,11 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::file::{FILE_MODE, FileError, read_if_there, write_durably};
+use super::leaf::NodeHash;
+use super::lines::encode_hash;
 
-/// How large a fence may be, in bytes: three short lines.
+/// How large a fence may be, in bytes: four short lines.
 const FENCE_BYTES_MAX: usize = 1024;
 
 /// Why the fence cannot be read or written.
@@ -18,13 +21,27 @@ pub enum FenceError {
     #[error(transparent)]
     Io(#[from] FileError),
     /// The file is not what was written.
-    #[error("{} is damaged: {source}; see `token-ledger fence --help`", path.display())]
+    #[error(
+        "{} is damaged: {source}. Put it back from a copy, or see `token-ledger fence restore --help`",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: CheckpointError,
+        source: DamagedFence,
     },
+}
+
+/// In which way a fence is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DamagedFence {
+    /// Its first three lines are no checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// They are one, but another than was written.
+    #[error("its last line is not the SHA-256 of the three before it")]
+    Digest,
 }
 
 /// Where the fence is kept.
@@ -45,7 +62,9 @@ pub trait Fence: Send + Sync {
     fn place(&self) -> String;
 }
 
-/// A fence in a file: the three lines of a checkpoint, unsigned.
+/// A fence in a file: the three lines of a checkpoint, unsigned, and the SHA-256 over them in base64,
+/// so that a damaged fence is not taken for that of another log:
+/// `head -n 3 fence | openssl dgst -sha256 -binary | base64`.
 #[derive(Debug, Clone)]
 pub struct FenceFile(PathBuf);
 
@@ -61,17 +80,36 @@ impl Fence for FenceFile {
         let Some(bytes) = read_if_there(&self.0)? else { return Ok(None) };
         let damaged = |source| FenceError::Damaged { path: self.0.clone(), source };
         let text = bytes.get(..FENCE_BYTES_MAX.min(bytes.len())).unwrap_or_default();
-        let text = std::str::from_utf8(text).map_err(|_| damaged(CheckpointError::Origin))?;
-        Checkpoint::parse(text).map(Some).map_err(damaged)
+        let text =
+            std::str::from_utf8(text).map_err(|_| damaged(CheckpointError::Origin.into()))?;
+        decode(text).map(Some).map_err(damaged)
     }
 
     fn advance(&self, checkpoint: &Checkpoint) -> Result<(), FenceError> {
-        Ok(write_durably(&self.0, checkpoint.encode().as_bytes(), FILE_MODE)?)
+        Ok(write_durably(&self.0, encode(checkpoint).as_bytes(), FILE_MODE)?)
     }
 
     fn place(&self) -> String {
         self.0.display().to_string()
     }
+}
+
+fn encode(checkpoint: &Checkpoint) -> String {
+    let text = checkpoint.encode();
+    let digest = digest(&text);
+    text + &digest
+}
+
+fn decode(text: &str) -> Result<Checkpoint, DamagedFence> {
+    let (checkpoint, check) = Checkpoint::parse_extended(text)?;
+    match check == digest(&checkpoint.encode()) {
+        true => Ok(checkpoint),
+        false => Err(DamagedFence::Digest),
+    }
+}
+
+fn digest(text: &str) -> String {
+    encode_hash(&NodeHash::from_bytes(Sha256::digest(text).into())) + "\n"
 }
 
 /// A fence in memory, for tests and simulations. Fails when told to.
@@ -136,7 +174,30 @@ mod tests {
             std::fs::write(&path, bytes).expect("writable");
             assert!(matches!(fence.newest(), Err(FenceError::Damaged { .. })), "{bytes:?}");
         }
-        std::fs::write(&path, checkpoint.encode() + "more\n").expect("writable");
+        std::fs::write(&path, encode(&checkpoint) + "more\n").expect("writable");
         assert!(fence.newest().is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_a_fence_is_found_and_named() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("fence");
+        let fence = FenceFile::new(&path);
+        let origin = "log.example".parse().expect("an origin");
+        let checkpoint = Checkpoint { origin, head: TreeHead { size: 7, root: empty_root() } };
+        let whole = encode(&checkpoint).into_bytes();
+        for i in 0..whole.len() {
+            let flipped = (0..8).map(|bit| {
+                let mut bytes = whole.clone();
+                bytes[i] ^= 1 << bit;
+                bytes
+            });
+            for bytes in flipped.chain([whole[..i].to_vec()]) {
+                std::fs::write(&path, &bytes).expect("writable");
+                let error = fence.newest().expect_err("another fence").to_string();
+                assert!(error.contains(&path.display().to_string()), "{error}");
+                assert!(error.contains("Put it back"), "{error}");
+            }
+        }
     }
 }

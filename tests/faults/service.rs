@@ -72,6 +72,8 @@ impl Process {
             .arg(data)
             // So that snapshots are written while things go wrong.
             .env("TOKEN_LEDGER_SNAPSHOT_EVERY_RECORDS", "300")
+            // A code that is checked long after the fault, on a slow machine, must not have expired.
+            .env("TOKEN_LEDGER_CODE_LIFETIME_S", "600")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&said).unwrap())

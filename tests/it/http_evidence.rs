@@ -6,6 +6,7 @@ use token_ledger::crypto::note::Note;
 use token_ledger::crypto::note_key::NoteVerifier;
 use token_ledger::log::bundle::decode_bundle;
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
+use token_ledger::log::fence::{Fence, FenceFile};
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::proof::{verify_consistency, verify_inclusion};
 use token_ledger::log::receipt::Receipt;
@@ -196,8 +197,8 @@ async fn a_clean_stop_leaves_a_checkpoint_over_the_record_of_the_stop() {
     let mut server = Server::start().await;
     let keys = vkeys(&server).await;
     server.stop().await;
-    let fence = std::fs::read_to_string(server.data().join("fence")).unwrap();
-    let fenced = Checkpoint::parse(&fence).unwrap();
+    let fence = FenceFile::new(&server.data().join("fence"));
+    let fenced = fence.newest().unwrap().unwrap();
     let cache = crate::support::server::CACHE_BYTES;
     let replayed = token_ledger::ledger::open::open_log(&server.data(), cache, 0, |_| {}).unwrap();
     assert_eq!(fenced.head, replayed.tree.head());

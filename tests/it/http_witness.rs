@@ -72,6 +72,9 @@ async fn checkpoints_are_cosigned_by_those_who_answer_and_wait_for_nobody() {
     let log = KnownLog { origin: ORIGIN.parse().unwrap(), keys: keys.clone() };
     WitnessDirectory::look(&path).unwrap().add_log(&log).unwrap();
     server.tokens("bob").await;
+    // All that is there: else a checkpoint that nobody has seen yet may come in between.
+    let until = server.running().ledger().tree().size();
+    until_figure(&server, "witness_cosigned_records", "here.example", |size| until <= size).await;
     until_figure(&server, "witness_lag_seconds", "here.example", |lag| lag == 0).await;
     until_figure(&server, "witness_lag_records", "here.example", |lag| lag == 0).await;
     assert_eq!(figure(&server, "witness_alarm", "here.example").await, 0);
