@@ -111,7 +111,8 @@ impl<'a> Scan<'a> {
         Some(Self { rest: std::str::from_utf8(bytes).ok()?, begun: false, shared })
     }
 
-    /// Steps over `literal`.
+    /// Steps over `literal`. Inlined, as its caller is: then it is compared as a number or two.
+    #[inline(always)]
     pub(super) fn literal(&mut self, literal: &str) -> Option<()> {
         self.rest = self.rest.strip_prefix(literal)?;
         Some(())
@@ -128,6 +129,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The value of the next member, which must be the one whose name, quotes and colon `name` is.
+    #[inline(always)]
     pub(super) fn member<T: Scanned>(&mut self, name: &str) -> Option<T> {
         if self.begun {
             self.literal(",")?;
@@ -139,6 +141,7 @@ impl<'a> Scan<'a> {
     }
 
     /// As [`Scan::member`] for one that is left out where there is no value.
+    #[inline(always)]
     pub(super) fn maybe<T: Scanned>(&mut self, name: &str) -> Option<Option<T>> {
         let rest = if self.begun { self.rest.strip_prefix(',') } else { Some(self.rest) };
         match rest.is_some_and(|rest| rest.starts_with(name)) {
