@@ -21,18 +21,19 @@ const BLOCKS_AHEAD_MAX: usize = 256;
 /// A block and the leaf hash of each of its records.
 type Hashed = (Block, Vec<LeafHash>);
 
-/// Gives all records of `store` from `from` on to `fold`, in order, until it fails.
+/// Gives all records of `store` from `from` on to `fold`, a block at a time, in order, until it
+/// fails.
 ///
 /// # Errors
 /// What `fold` answered, or that a block cannot be read.
 pub(super) fn read_ahead(
     store: &dyn Store,
     from: Seq,
-    mut fold: impl FnMut(&[u8], LeafHash) -> Result<(), LogError>,
+    mut fold: impl FnMut(&[(&[u8], LeafHash)]) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
     let mut fold_block = |(block, leaves): Hashed| {
         let records = block.iter().zip(leaves).filter(|((seq, _), _)| from <= *seq);
-        records.into_iter().try_for_each(|((_, bytes), leaf)| fold(bytes, leaf))
+        fold(&records.map(|((_, bytes), leaf)| (bytes, leaf)).collect::<Vec<_>>())
     };
     if store.end()?.0.saturating_sub(from.0) < RECORDS_MIN {
         return records_from(store, from).try_for_each(|block| fold_block(hashed(block?)));
