@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rand::Rng;
+
 /// Where random bytes come from.
 pub trait Entropy: Send + Sync {
     /// Fills `bytes` with unpredictable bytes.
@@ -26,6 +28,18 @@ impl Entropy for OsEntropy {
     #[allow(clippy::disallowed_methods)] // this is the one place
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system gives randomness once it has booted");
+    }
+}
+
+/// A generator for each thread (ChaCha12, seeded by the system and again every 64 KiB): for what
+/// every request needs, where a call to the system each time costs more than the rest of it.
+#[derive(Debug, Default)]
+pub struct ThreadEntropy;
+
+impl Entropy for ThreadEntropy {
+    #[allow(clippy::disallowed_methods)] // this is the one place
+    fn fill(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
     }
 }
 

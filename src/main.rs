@@ -7,6 +7,11 @@ use clap::Parser;
 use token_ledger::cli::console::Console;
 use token_ledger::cli::{Cli, report, run};
 
+/// What one thread allocates another frees, here with every request: the records of a command go
+/// from a listener's thread to the writer's. The system's allocator pays for that with locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // None of the streams is locked: a command that serves has threads that use them, too.

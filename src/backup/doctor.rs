@@ -6,111 +6,46 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
-use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::crypto::keys::KeyFile;
+use crate::domain::snapshot::{FORMAT, SECTION_BYTES_MAX};
 use crate::evidence::builder::TileBuilder;
 use crate::evidence::directory::DirectorySource;
 use crate::evidence::source::{CHECKPOINT, newest_note};
 use crate::ledger::vault_files::REWRITE_DUE;
 use crate::log::checkpoint::Checkpoint;
-use crate::log::directory::{CLEAN, CleanMark, FENCE, KEYS, LOCK, LOG, LOG_COPY, MARKER, Marker};
+use crate::log::directory::{
+    CLEAN, CleanMark, FENCE, KEYS, LOCK, LOG, LOG_COPY, MARKER, Marker, SNAPSHOTS,
+};
 use crate::log::fence::{Fence, FenceFile};
 use crate::log::file::{beside, list, read_if_there};
 use crate::log::rescue::CONFIRMED;
+use crate::log::snapshots::{SnapshotError, SnapshotFile, Snapshots};
 use crate::log::vaults::POINTER;
+use crate::types::id::Seq;
+use crate::witness::directory::{KEY as WITNESS_KEY, OriginId, WitnessDirectory};
 
+use super::findings::{Examined, Kind, Weight};
 use super::restore::UNFINISHED;
 
-/// What a directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// There is nothing.
-    Missing,
-    /// A ledger's data directory, perhaps an incomplete one.
-    Ledger,
-    /// A log as tiles: a backup, a mirror or an export.
-    Tiles,
-    /// Something else.
-    Foreign,
-}
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weight {
-    /// As it should be.
-    Good,
-    /// Nothing stops, but somebody should know.
-    Notice,
-    /// It cannot be used as it is.
-    Broken,
-}
-
-/// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub weight: Weight,
-    /// What was found.
-    pub what: String,
-    /// What to do about it; empty where there is nothing to do.
-    #[serde(rename = "do")]
-    pub remedy: String,
-}
-
-/// All that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Examined {
-    /// What the directory is.
-    pub kind: Kind,
-    /// The findings, in the order of the examination.
-    pub findings: Vec<Finding>,
-}
-
-impl Examined {
-    fn new(kind: Kind) -> Self {
-        Self { kind, findings: Vec::new() }
-    }
-
-    fn add(&mut self, weight: Weight, what: impl Into<String>, remedy: impl Into<String>) {
-        self.findings.push(Finding { weight, what: what.into(), remedy: remedy.into() });
-    }
-
-    fn good(&mut self, what: impl Into<String>) {
-        self.add(Weight::Good, what, "");
-    }
-
-    fn notice(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
-        self.add(Weight::Notice, what, remedy);
-    }
-
-    fn broken(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
-        self.add(Weight::Broken, what, remedy);
-    }
-
-    /// Whether it can be used as it is.
-    pub fn is_usable(&self) -> bool {
-        self.findings.iter().all(|finding| finding.weight < Weight::Broken)
-    }
-}
-
-/// Examines the directory `path`. A ledger that is being served may change meanwhile.
-pub fn examine(path: &Path) -> Examined {
+/// Examines the directory `path`, and the fence in the file `fence` where it is elsewhere. A ledger
+/// that is being served may change meanwhile.
+pub fn examine(path: &Path, fence: Option<&Path>) -> Examined {
     let mut found = if !path.exists() {
         let mut found = Examined::new(Kind::Missing);
         let what = format!("there is no {}", path.display());
         found.broken(what, "check the path; or token-ledger init, or token-ledger restore");
         found
     } else if path.join(MARKER).exists() || path.join(POINTER).exists() {
-        ledger(path)
+        ledger(path, fence)
+    } else if path.join(WITNESS_KEY).exists() {
+        witness(path)
     } else if path.join(CHECKPOINT).exists() || path.join("tile").is_dir() {
         tiles(path)
     } else {
         let mut found = Examined::new(Kind::Foreign);
-        let what = format!("{} is no ledger and no directory of tiles", path.display());
+        let what = format!("{} is no ledger, no witness and no directory of tiles", path.display());
         found.broken(what, "check the path; an empty directory can be given to token-ledger init");
         found
     };
@@ -122,15 +57,16 @@ pub fn examine(path: &Path) -> Examined {
     found
 }
 
-fn ledger(path: &Path) -> Examined {
+fn ledger(path: &Path, elsewhere: Option<&Path>) -> Examined {
     let mut found = Examined::new(Kind::Ledger);
     marker(path, &mut found);
     let is_in_use = lock(path, &mut found);
-    clean_mark(path, is_in_use, &mut found);
+    let left_at = clean_mark(path, is_in_use, &mut found);
     keys(path, &mut found);
     vault(path, is_in_use, &mut found);
     log(path, is_in_use, &mut found);
-    fence(path, &mut found);
+    snapshots(path, &mut found);
+    fence(path, elsewhere, left_at, &mut found);
     leftovers(path, is_in_use, &mut found);
     found
 }
@@ -159,13 +95,20 @@ fn lock(path: &Path, found: &mut Examined) -> bool {
     !is_free
 }
 
-fn clean_mark(path: &Path, is_in_use: bool, found: &mut Examined) {
+/// The last record at the last clean stop, if that was the last stop.
+fn clean_mark(path: &Path, is_in_use: bool, found: &mut Examined) -> Option<Seq> {
     let mark = match read_if_there(&path.join(CLEAN)) {
         Ok(mark) => mark,
-        Err(error) => return found.broken(error.to_string(), "check who owns the directory"),
+        Err(error) => {
+            found.broken(error.to_string(), "check who owns the directory");
+            return None;
+        }
     };
     match mark.map(|bytes| serde_json::from_slice::<CleanMark>(&bytes)) {
-        Some(Ok(mark)) => found.good(format!("closed cleanly after record {}", mark.seq)),
+        Some(Ok(mark)) => {
+            found.good(format!("closed cleanly after record {}", mark.seq));
+            return Some(mark.seq);
+        }
         Some(Err(error)) => found.broken(
             format!("the mark of the clean stop is damaged: {error}"),
             format!("remove {CLEAN}: the ledger then starts as after a crash"),
@@ -177,6 +120,7 @@ fn clean_mark(path: &Path, is_in_use: bool, found: &mut Examined) {
              record; what was acknowledged is there",
         ),
     }
+    None
 }
 
 fn keys(path: &Path, found: &mut Examined) {
@@ -198,9 +142,14 @@ fn keys(path: &Path, found: &mut Examined) {
             "put it back from the copy of the keys",
         ),
     }
-    let mode = std::fs::metadata(&file).map(|about| about.permissions().mode() & 0o777);
+    private(&file, found);
+}
+
+fn private(file: &Path, found: &mut Examined) {
+    let mode = std::fs::metadata(file).map(|about| about.permissions().mode() & 0o777);
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        found.notice(format!("others may read {KEYS}"), format!("chmod 600 {}", file.display()));
+        let file = file.display();
+        found.notice(format!("others may read {file}"), format!("chmod 600 {file}"));
     }
 }
 
@@ -275,22 +224,63 @@ fn log(path: &Path, is_in_use: bool, found: &mut Examined) {
     }
 }
 
-fn fence(path: &Path, found: &mut Examined) {
-    let file = FenceFile::new(&path.join(FENCE));
-    match file.newest() {
-        Ok(Some(signed)) => {
-            let size = signed.head.size;
-            found.good(format!("the fence: a checkpoint of {size} records was signed last"));
+/// Each is read to its end: one that is damaged would be passed over by a start.
+fn snapshots(path: &Path, found: &mut Examined) {
+    let files = match Snapshots::new(path.join(SNAPSHOTS)).newest_first() {
+        Ok(files) => files,
+        Err(error) => return found.notice(error.to_string(), "check who owns the directory"),
+    };
+    for (i, file) in files.iter().enumerate() {
+        match whole(file) {
+            Ok(seq) if i == 0 => {
+                found.good(format!(
+                    "a start reads the newest snapshot, and the records after {seq}"
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => found.notice(
+                format!("the snapshot {} cannot be used: {error}", file.display()),
+                "nothing: a start passes over it, and reads more of the log; it may be removed",
+            ),
         }
-        Ok(None) => found.notice(
-            format!("there is no {FENCE} here"),
-            "nothing, where fence_file names another place, or nothing was ever signed; else serve \
-             refuses and says what to do",
-        ),
-        Err(error) => found.broken(
-            error.to_string(),
-            "put it back from another copy, or see what token-ledger serve says",
-        ),
+    }
+}
+
+fn whole(file: &Path) -> Result<Seq, SnapshotError> {
+    let mut snapshot = SnapshotFile::open(file, FORMAT, SECTION_BYTES_MAX)?;
+    while snapshot.section()?.is_some() {}
+    Ok(snapshot.head.seq)
+}
+
+fn fence(path: &Path, elsewhere: Option<&Path>, left_at: Option<Seq>, found: &mut Examined) {
+    let place = elsewhere.map_or_else(|| path.join(FENCE), Path::to_owned);
+    let signed = match FenceFile::new(&place).newest() {
+        Ok(Some(signed)) => signed,
+        Ok(None) => {
+            return found.notice(
+                format!("there is no fence at {}", place.display()),
+                "where fence_file is set, name that file with --fence; nothing, where nothing was \
+                 ever signed; else serve refuses and says what to do. Without fence and stored \
+                 checkpoints only a witness, a mirror or an auditor can tell whether this log is the \
+                 newest",
+            );
+        }
+        Err(error) => {
+            let remedy = "put it back from another copy, or see what token-ledger serve says";
+            return found.broken(error.to_string(), remedy);
+        }
+    };
+    let size = signed.head.size;
+    found.good(format!(
+        "the fence of {}: a checkpoint of {size} records was signed last",
+        signed.origin
+    ));
+    // A clean stop signs all that there is, and the fence comes first.
+    if let Some(left_at) = left_at.filter(|left_at| left_at.next().0 < size) {
+        found.broken(
+            format!("the log ends at record {left_at}, before what the fence remembers: it is an old copy"),
+            "restore the newest backup or mirror; serve refuses this one",
+        );
     }
 }
 
@@ -307,6 +297,46 @@ fn leftovers(path: &Path, is_in_use: bool, found: &mut Examined) {
             );
         }
     }
+}
+
+fn witness(path: &Path) -> Examined {
+    let mut found = Examined::new(Kind::Witness);
+    lock(path, &mut found);
+    let anew = "make a new witness with a key of its own, and give its verifier key to the logs";
+    let opened = WitnessDirectory::look(path).and_then(|directory| {
+        let (key, logs) = (directory.key()?, directory.logs()?);
+        Ok((directory, key, logs))
+    });
+    let (directory, key, logs) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            found.broken(error.to_string(), "do as it says; until then it cosigns nothing");
+            return found;
+        }
+    };
+    found.good(format!("the witness {}", key.verifier()));
+    private(&path.join(WITNESS_KEY), &mut found);
+    if logs.is_empty() {
+        found.notice("it knows no log, so it cosigns none", "token-ledger witness add --help");
+    }
+    for log in logs {
+        let id = OriginId::of(&log.origin);
+        match directory.head(id, key.verifier()) {
+            Ok(Some(last)) => found.good(format!(
+                "{}: {} records, cosigned last at {}",
+                log.origin, last.head.size, last.at
+            )),
+            Ok(None) => found.good(format!("{}: nothing cosigned yet", log.origin)),
+            Err(error) => found.broken(format!("{}: {error}", log.origin), anew),
+        }
+        if directory.has_fork(id) {
+            found.notice(
+                format!("{} HAS FORKED: it signed two trees of one size", log.origin),
+                "keep the two checkpoints in forks/, which prove it, and confront its operators",
+            );
+        }
+    }
+    found
 }
 
 fn tiles(path: &Path) -> Examined {

@@ -92,10 +92,11 @@ pub fn check_signed(note: &Note, name: &str, keys: &[NoteVerifier]) -> Result<()
     }
 }
 
-/// Whether the directory has this very checkpoint, with no fewer signatures: one without its
-/// cosignatures must not replace one that has them.
+/// Whether the directory has this checkpoint as it is, or with more signatures: one without its
+/// cosignatures must not replace one that has them. The same tree signed later may.
 fn is_no_better(note: &Note, path: &std::path::Path) -> bool {
     newest_note(&DirectorySource::new(path)).is_ok_and(|held| {
-        held.text() == note.text() && note.signatures().len() <= held.signatures().len()
+        let fewer = note.signatures().len() < held.signatures().len();
+        held.text() == note.text() && (fewer || held == *note)
     })
 }

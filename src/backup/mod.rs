@@ -5,4 +5,5 @@
 pub mod vault_copy;
 pub mod restore;
 pub mod follow;
+pub mod findings;
 pub mod doctor;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::backup::doctor::{Weight, examine};
+use crate::backup::doctor::examine;
+use crate::backup::findings::Weight;
 use crate::backup::follow::{FollowError, Followed, follow};
 use crate::backup::restore::{Copies, restore};
 use crate::cli::console::Console;
@@ -111,9 +112,12 @@ pub struct RestoreArgs {
 /// What `doctor` takes.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// The directory: a ledger's, a backup's log, or a mirror
+    /// The directory: a ledger's, a backup's log, a mirror, or a witness's
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// The ledger's fence, where fence_file puts it elsewhere
+    #[arg(long, value_name = "FILE")]
+    fence: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -354,7 +358,7 @@ pub fn run_restore(args: &RestoreArgs) -> Result<(), LocalError> {
 /// # Errors
 /// [`LocalError::Unusable`] when it cannot be used as it is.
 pub fn doctor(args: &DoctorArgs) -> Result<(), LocalError> {
-    let found = examine(&args.data);
+    let found = examine(&args.data, args.fence.as_deref());
     if args.json {
         let body = json!({ "data": args.data, "kind": found.kind, "usable": found.is_usable(),
             "findings": found.findings });

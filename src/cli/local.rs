@@ -29,7 +29,7 @@ use crate::crypto::note_signer::NoteSigner;
 use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
 use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
-use crate::entropy::OsEntropy;
+use crate::entropy::{OsEntropy, ThreadEntropy};
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::checkpoints::CheckpointRowError;
@@ -269,7 +269,7 @@ fn serve(args: &ServeArgs) -> Result<(), LocalError> {
 
 async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalError> {
     let mut signals = Signals::new().map_err(LocalError::Signals)?;
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(ThreadEntropy));
     let running = start(data, config, clock, entropy, progress("replaying the log")).await?;
     let [public, admin] = running.urls();
     say(&format!("ready public={public} admin={admin}"))?;

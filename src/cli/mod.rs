@@ -217,6 +217,8 @@ Next: token-ledger serve --data ./ledger")]
     #[command(after_help = "\
 Example:
   token-ledger doctor --data ./ledger
+  token-ledger doctor --data ./ledger --fence /mnt/other/fence
+  token-ledger doctor --data ./witness
 
 Exit code 0 says that it can be used as it is, 1 that something must be mended first.
 Next: do what the lines with an arrow say, then token-ledger verify --data ./ledger")]

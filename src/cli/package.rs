@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::local::LocalError;
 use crate::cli::remote::Call;
+use crate::cli::remote_error::RemoteError;
 use crate::cli::session::{Session, subject_of};
 use crate::cli::verify::verifier_keys;
 use crate::cli::verify_error::VerifyError;
@@ -18,7 +19,7 @@ use crate::entropy::{OsEntropy, bytes};
 use crate::evidence::directory::DirectorySource;
 use crate::evidence::feed::Unverified;
 use crate::evidence::keys::Keys;
-use crate::evidence::package::{PackageError, Proven, write};
+use crate::evidence::package::{PACKAGE_BYTES_MAX, PackageError, Proven, write};
 use crate::evidence::source::{LogSource, newest_note};
 use crate::evidence::url::UrlSource;
 use crate::types::id::{ClientId, GrantId, Seq};
@@ -160,7 +161,8 @@ async fn trail(
         let subject = subject_of(session.console, args.subject.as_ref(), from_input)?;
         Call::get(&["audit", "subjects", "trail"]).query("subject", subject)
     };
-    Ok(session.ask(&call.query("nonce", Some(nonce))).await?.body)
+    let call = call.query("nonce", Some(nonce)).answer_bytes_max(PACKAGE_BYTES_MAX);
+    Ok(session.ask(&call).await?.body)
 }
 
 /// The records of a time, the neighbours that show that none is missing, and the reading.
@@ -170,7 +172,7 @@ async fn span(
     until: Timestamp,
     nonce: &str,
 ) -> Result<Vec<u8>, CliError> {
-    let asked = Call::get(&["audit", "records"]);
+    let asked = Call::get(&["audit", "records"]).answer_bytes_max(PACKAGE_BYTES_MAX);
     let mut call = asked.clone().query("since", Some(since)).query("until", Some(until));
     let mut page = session.ask(&call.clone().query("nonce", Some(nonce))).await?;
     let reading = page.as_of_seq.ok_or_else(|| page.unexpected("it names no as-of-seq"))?;
@@ -179,6 +181,9 @@ async fn span(
         call = call.query("cursor", Some(next));
         page = session.ask(&call).await?;
         lines.extend_from_slice(&page.body);
+        if PACKAGE_BYTES_MAX < lines.len() {
+            return Err(RemoteError::TooLong { bytes_max: PACKAGE_BYTES_MAX }.into());
+        }
     }
     let place = |line: Option<&[u8]>| {
         #[derive(Deserialize)]

@@ -40,6 +40,7 @@ pub struct Call {
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
+    answer_bytes_max: usize,
 }
 
 impl Call {
@@ -65,7 +66,15 @@ impl Call {
 
     fn new(method: Method, path: &[&str]) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { method, path, query: Vec::new(), body: None }
+        let answer_bytes_max = ANSWER_BYTES_MAX;
+        Self { method, path, query: Vec::new(), body: None, answer_bytes_max }
+    }
+
+    /// With an answer that may be longer than [`ANSWER_BYTES_MAX`].
+    #[must_use]
+    pub fn answer_bytes_max(mut self, bytes_max: usize) -> Self {
+        self.answer_bytes_max = bytes_max;
+        self
     }
 
     /// With a parameter in the query, where there is a value for it.
@@ -208,7 +217,8 @@ impl Remote {
             request = request.json(body);
         }
         let server = server_of(&self.profile.admin);
-        let (answer, body) = exchange(request, &server, call.method != Method::GET).await?;
+        let changes = call.method != Method::GET;
+        let (answer, body) = exchange(request, &server, changes, call.answer_bytes_max).await?;
         if !answer.status.is_success() {
             return Err(RemoteError::Refused(Box::new(refused(&answer, &body))));
         }
@@ -250,7 +260,7 @@ impl Remote {
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body("grant_type=client_credentials");
-        let (answer, body) = exchange(request, &server, false).await?;
+        let (answer, body) = exchange(request, &server, false, ANSWER_BYTES_MAX).await?;
         let body = Zeroizing::new(body);
         if !answer.status.is_success() {
             let refusal = Box::new(refused(&answer, &body));
@@ -292,6 +302,7 @@ async fn exchange(
     request: RequestBuilder,
     server: &str,
     changes: bool,
+    bytes_max: usize,
 ) -> Result<(Head, Vec<u8>), RemoteError> {
     let failed = |error: reqwest::Error| {
         let (server, why) = (server.to_owned(), innermost(&error));
@@ -305,8 +316,8 @@ async fn exchange(
     let mut answer: Response = request.send().await.map_err(failed)?;
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-        if ANSWER_BYTES_MAX < body.len() + chunk.len() {
-            return Err(RemoteError::TooLong { bytes_max: ANSWER_BYTES_MAX });
+        if bytes_max < body.len() + chunk.len() {
+            return Err(RemoteError::TooLong { bytes_max });
         }
         body.extend_from_slice(&chunk);
     }

@@ -133,7 +133,9 @@ impl RemoteError {
             }
             Self::NoAnswer { changes: false, .. } => "nothing was changed; try again".into(),
             Self::TooLong { .. } => {
-                "ask for less: --limit, --from and --to, --since and --until".into()
+                "ask for less: --limit, --from and --to, --since and --until; a package holds 256 \
+                 MiB of records, and that of a time holds them in parts"
+                    .into()
             }
             Self::NoToken { refusal, .. } => match (refusal.status, refusal.error.as_str()) {
                 (401, _) | (_, "invalid_client") => {

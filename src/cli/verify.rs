@@ -204,7 +204,7 @@ fn verify_receipt(
     let Checkpoint { origin, head } = &opened.checkpoint;
     if args.json {
         let body = json!({ "whole": true, "origin": origin.as_str(), "seq": receipt.index,
-            "checkpoint": { "size": head.size, "root": head.root_text() },
+            "checkpoint": { "size": head.size, "root": head.root_text(), "at": opened.at },
             "cosignatures": cosignatures(&opened.cosignatures) });
         return say(&body.to_string());
     }
@@ -214,9 +214,7 @@ fn verify_receipt(
         receipt.index,
         head.size
     );
-    for by in &opened.cosignatures {
-        text.push_str(&seen_by(by));
-    }
+    text.push_str(&seen(&opened));
     say(&text)
 }
 
@@ -227,7 +225,7 @@ fn verify_package(args: &VerifyArgs, keys: &Keys, path: &Path) -> Result<(), Loc
     if args.json {
         let body = json!({ "whole": true, "origin": origin.as_str(), "records": proven.records,
             "reading": { "seq": seq, "at": at, "nonce": nonce, "nonce_checked": args.nonce.is_some() },
-            "checkpoint": { "size": head.size, "root": head.root_text() },
+            "checkpoint": { "size": head.size, "root": head.root_text(), "at": proven.checkpoint.at },
             "cosignatures": cosignatures(&proven.checkpoint.cosignatures) });
         return say(&body.to_string());
     }
@@ -251,9 +249,7 @@ fn verify_package(args: &VerifyArgs, keys: &Keys, path: &Path) -> Result<(), Loc
     if args.nonce.is_none() {
         text.push_str(": compare it with the one you kept, or this may be an older reading");
     }
-    for by in &proven.checkpoint.cosignatures {
-        text.push_str(&seen_by(by));
-    }
+    text.push_str(&seen(&proven.checkpoint));
     say(&text)
 }
 
@@ -315,9 +311,12 @@ fn cosignatures(by: &[Verified]) -> Vec<Value> {
     by.iter().map(|by| json!({ "witness": by.name.as_str(), "at": by.at })).collect()
 }
 
-fn seen_by(by: &Verified) -> String {
-    let at = by.at.map_or_else(String::new, |at| format!(" at {at}"));
-    format!("\ncosigned by {}{at}", by.name)
+/// When it was signed, by the log's own word and by that of each witness.
+fn seen(opened: &OpenedCheckpoint) -> String {
+    let said = |at: &Option<Timestamp>| at.map_or_else(String::new, |at| format!(" at {at}"));
+    let own = opened.at.map(|at| format!("\nsigned at {at}, as the log itself says"));
+    let cosigned = |by: &Verified| format!("\ncosigned by {}{}", by.name, said(&by.at));
+    own.into_iter().chain(opened.cosignatures.iter().map(cosigned)).collect()
 }
 
 fn as_json(judged: &Judged, keys: &Keys) -> String {
@@ -331,7 +330,7 @@ fn as_json(judged: &Judged, keys: &Keys) -> String {
         body.insert("origin".to_owned(), json!(origin.as_str()));
         body.insert(
             "checkpoint".to_owned(),
-            json!({ "size": head.size, "root": head.root_text() }),
+            json!({ "size": head.size, "root": head.root_text(), "at": opened.at }),
         );
         body.insert("signature_checked".to_owned(), json!(keys.vouch()));
         body.insert("cosignatures".to_owned(), json!(cosignatures(&opened.cosignatures)));
@@ -359,9 +358,7 @@ fn as_text(judged: &Judged, keys: &Keys, kept: usize, seconds: f64) -> String {
     match checkpoint {
         Some(opened) if keys.vouch() => {
             text.push_str(&format!("\nsigned by {}", opened.checkpoint.origin));
-            for by in &opened.cosignatures {
-                text.push_str(&seen_by(by));
-            }
+            text.push_str(&seen(opened));
         }
         Some(_) => text.push_str("\nnobody vouches for it: no --vkey was given"),
         None if kept == 0 => {

@@ -169,6 +169,12 @@ impl NoteVerifier {
         self.kind
     }
 
+    /// The key under which a log dates its own checkpoints: of the same name and public key, for
+    /// cosignatures.
+    pub fn dating(&self) -> Self {
+        Self::new(self.name.clone(), NoteKeyKind::Cosignature, self.key)
+    }
+
     /// The 32 bytes of the public key (RFC 8032 section 5.1.5).
     pub fn public_key(&self) -> &[u8; 32] {
         self.key.as_bytes()

@@ -16,7 +16,7 @@ use super::note_key::{
 
 const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
 
-/// A private key that signs notes (type 0x01). The log signs its checkpoints with it.
+/// A private key that signs notes (type 0x01). The log signs its checkpoints with it, and says when.
 pub struct NoteSigner {
     key: SigningKey,
     verifier: NoteVerifier,
@@ -75,16 +75,27 @@ impl NoteSigner {
         let signature = self.key.sign(text.as_bytes()).to_bytes();
         NoteSignature::new(self.verifier.name().clone(), self.verifier.id(), signature.to_vec())
     }
+
+    /// The log's own word that at `at` (whole seconds count) the checkpoint `text` was its largest:
+    /// a cosignature under [`NoteVerifier::dating`]. A type of its own keeps the two apart: neither
+    /// text can be read as the other.
+    pub fn date(&self, text: &str, at: Timestamp) -> NoteSignature {
+        cosignature(&self.key, &self.verifier.dating(), text, at)
+    }
 }
 
 impl Cosigner {
     /// The statement that at `at` (whole seconds count) the checkpoint `text` is the largest
     /// consistent one that this cosigner has seen of its log. Making sure of that is the caller's.
     pub fn cosign(&self, text: &str, at: Timestamp) -> NoteSignature {
-        let signature = self.key.sign(cosigned(text, at.seconds()).as_bytes()).to_bytes();
-        let payload = [at.seconds().to_be_bytes().as_slice(), &signature].concat();
-        NoteSignature::new(self.verifier.name().clone(), self.verifier.id(), payload)
+        cosignature(&self.key, &self.verifier, text, at)
     }
+}
+
+fn cosignature(key: &SigningKey, as_of: &NoteVerifier, text: &str, at: Timestamp) -> NoteSignature {
+    let signature = key.sign(cosigned(text, at.seconds()).as_bytes()).to_bytes();
+    let payload = [at.seconds().to_be_bytes().as_slice(), &signature].concat();
+    NoteSignature::new(as_of.name().clone(), as_of.id(), payload)
 }
 
 fn split_private(text: &Secret) -> Result<KeyParts, KeyError> {

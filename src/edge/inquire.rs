@@ -366,7 +366,8 @@ fn with_nonce(
 
 /// A part of a trail would be a wrong answer.
 fn too_long() -> Fault {
-    let what = "the trail is longer than trail_records_max: read it with /audit/records";
+    let what = "the trail is longer than trail_records_max: let the operator raise it, or ask for the \
+                records of a time, /audit/records with since and until, part by part";
     Fault::refused(ErrorCode::InvalidRequest, what)
 }
 

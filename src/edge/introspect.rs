@@ -4,7 +4,6 @@ use serde::Deserialize;
 
 use crate::crypto::digest;
 use crate::crypto::jwt::IntrospectionClaims;
-use crate::crypto::leak::looks_like_jwt;
 use crate::crypto::presented::Presented;
 use crate::domain::client::AccessTokenFormat;
 use crate::domain::grant::Grant;
@@ -62,13 +61,14 @@ impl Edge {
                 let found = {
                     let state = self.ledger.state();
                     let grant = state.grant(&presented.grant);
+                    // All is looked at before anything is said, as for access tokens.
                     let current = grant.filter(|grant| {
-                        grant.client == *caller
-                            && grant.refresh_token().is_some_and(|refresh| {
-                                refresh.generation == presented.generation
-                                    && refresh.digest == presented.digest
-                            })
-                            && state.is_refreshable(grant, now)
+                        let is_own = grant.client == *caller;
+                        let is_current = grant.refresh_token().is_some_and(|refresh| {
+                            (refresh.generation == presented.generation)
+                                & (refresh.digest == presented.digest)
+                        });
+                        is_own & is_current & state.is_refreshable(grant, now)
                     });
                     current.map(|grant| {
                         let metadata = state.client(&grant.client).map(|c| c.metadata.clone());
@@ -166,7 +166,7 @@ impl Edge {
             };
             (active, grant.subject, token.format)
         };
-        if format == AccessTokenFormat::Jwt && looks_like_jwt(text) {
+        if format == AccessTokenFormat::Jwt {
             // Its digest is ours, so is every byte of it: the claims need no vault.
             let payload = payload(text).ok_or(Fault::Broken("a JWT of ours does not parse"))?;
             active.sub = Some(payload.sub);

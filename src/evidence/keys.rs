@@ -114,7 +114,7 @@ impl Keys {
         let refused = |source| Untrusted::Checkpoint { place: place.to_owned(), source };
         let Some(first) = self.log.first() else {
             let checkpoint = Checkpoint::parse(note.text()).map_err(refused)?;
-            return Ok(OpenedCheckpoint { checkpoint, cosignatures: Vec::new() });
+            return Ok(OpenedCheckpoint { checkpoint, at: None, cosignatures: Vec::new() });
         };
         let name = first.name().as_str();
         let origin: Origin = name.parse().map_err(|_| Untrusted::Name(name.to_owned()))?;

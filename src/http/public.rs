@@ -10,7 +10,7 @@ use crate::edge::introspect::Active;
 use crate::edge::token::Tokens;
 use crate::http::app::App;
 use crate::http::cors::shared_route;
-use crate::http::request::{Unread, authenticated, caller, prefers};
+use crate::http::request::{Authenticated, Unread, authenticated, prefers};
 use crate::http::respond::{answer, json as json_answer, json_bytes, uncached};
 use crate::http::server::route;
 use crate::oauth::response::{
@@ -42,9 +42,9 @@ pub fn configure(config: &mut ServiceConfig, issuer_path: &str, well_known: &str
 
 async fn token(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
-        let (form, client) = authenticated(&app, &request, payload).await?;
+        let Authenticated { form, client, caller } = authenticated(&app, &request, payload).await?;
         let asked = TokenRequest::parse(&form)?;
-        let tokens = app.edge.token(&client, &asked, &caller(&request)).await?;
+        let tokens = app.edge.token(&client, &asked, &caller).await?;
         Ok(token_response(&tokens))
     })
     .await
@@ -66,9 +66,9 @@ fn token_response(tokens: &Tokens) -> HttpResponse {
 
 async fn revoke(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
-        let (form, client) = authenticated(&app, &request, payload).await?;
+        let Authenticated { form, client, caller } = authenticated(&app, &request, payload).await?;
         let token = token_parameter(&form)?;
-        app.edge.revoke(&client, &token, &caller(&request)).await?;
+        app.edge.revoke(&client, &token, &caller).await?;
         Ok(uncached(StatusCode::OK).finish())
     })
     .await
@@ -76,7 +76,7 @@ async fn revoke(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpR
 
 async fn introspect(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
-        let (form, client) = authenticated(&app, &request, payload).await?;
+        let Authenticated { form, client, .. } = authenticated(&app, &request, payload).await?;
         // A public client has proven nothing: it may not probe tokens (RFC 7662 section 2.1).
         if app.edge.client(&client)?.metadata.is_public() {
             let basic = request.headers().contains_key("authorization");

@@ -115,6 +115,16 @@ pub fn prefers(request: &HttpRequest, wanted: &str, usual: &str) -> bool {
     0 < best_wanted && best_usual <= best_wanted
 }
 
+/// A request of a client that proved who it is.
+pub struct Authenticated {
+    /// What it asks.
+    pub form: Form,
+    /// Who it is.
+    pub client: ClientId,
+    /// Where it is.
+    pub caller: Caller,
+}
+
 /// The form of a request, and the client that it authenticates (RFC 6749 section 2.3).
 ///
 /// # Errors
@@ -123,7 +133,7 @@ pub async fn authenticated(
     app: &App,
     request: &HttpRequest,
     payload: Payload,
-) -> Result<(Form, ClientId), Unread> {
+) -> Result<Authenticated, Unread> {
     let body = body(app, request, payload).await?;
     let form = Form::parse(content_type(request), &body)?;
     let presented = PresentedCredentials::from_request(&authorization(request), &form)?;
@@ -131,8 +141,9 @@ pub async fn authenticated(
     let issuer = &app.edge.issuer;
     let path = request.path();
     let endpoint = issuer.endpoint(path.strip_prefix(issuer.path()).unwrap_or(path));
-    let client = app.edge.authenticate(&presented, &endpoint, &caller(request)).await?;
-    Ok((form, client))
+    let caller = caller(request);
+    let client = app.edge.authenticate(&presented, &endpoint, &caller).await?;
+    Ok(Authenticated { form, client, caller })
 }
 
 /// The actor that a bearer token stands for, in `role`.

@@ -121,6 +121,11 @@ impl Notary {
         self.newest.subscribe()
     }
 
+    /// Whether it remembers a checkpoint: if it does not, an old copy of the log looks like a new one.
+    pub fn remembers(&self) -> bool {
+        self.newest().is_some() || self.turn.lock().fenced.is_some()
+    }
+
     /// How many checkpoints were signed since the start.
     pub fn signed(&self) -> u64 {
         self.signed.load(Ordering::Relaxed)
@@ -198,13 +203,16 @@ impl Notary {
         }
         let checkpoint = Checkpoint { origin: self.origin.clone(), head };
         let signers = Arc::clone(&self.signers.read());
-        let mut signers = signers.iter();
-        let Some(first) = signers.next() else {
+        let Some((first, others)) = signers.split_first() else {
             return Err(Unsigned::Stopped("there is no checkpoint key".to_owned()));
         };
         let mut note = checkpoint.sign(first);
-        for more in signers {
+        for more in others {
             note.add(more.sign(note.text()))?;
+        }
+        // A checkpoint has no time. Signed with one, that of a heartbeat says how long it was silent.
+        for signer in signers.iter() {
+            note.add(signer.date(note.text(), now))?;
         }
         // Cosignatures of the same tree stay until there are newer ones.
         if let Some(same) = self.newest().filter(|newest| newest.head == head) {

@@ -42,6 +42,9 @@ use crate::types::secret::Secret;
 /// The vault's share of the page cache, in bytes: its rows are small and read one by one.
 pub const VAULT_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How many records [`create`] writes; whoever has more was served.
+pub const FIRST_RECORDS: u64 = 4;
+
 /// Why a ledger cannot be made or served. Nothing was changed but what a message names.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

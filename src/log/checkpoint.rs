@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::crypto::note::{Note, NoteError};
 use crate::crypto::note_key::{NoteVerifier, Verified};
 use crate::crypto::note_signer::NoteSigner;
+use crate::types::time::Timestamp;
 
 use super::lines::{decode_hash, encode_hash, parse_decimal};
 use super::tree::TreeHead;
@@ -93,6 +94,9 @@ pub struct Checkpoint {
 pub struct OpenedCheckpoint {
     /// What was signed.
     pub checkpoint: Checkpoint,
+    /// When the log says that it signed, to the second; none where it says nothing. Its own word,
+    /// by its own clock: others' times are in the cosignatures.
+    pub at: Option<Timestamp>,
     /// The known witnesses that cosigned it, each once, with their times. May be empty: how many
     /// are enough is the reader's policy.
     pub cosignatures: Vec<Verified>,
@@ -142,8 +146,9 @@ impl Checkpoint {
         Note::new(text, signature).expect("three short lines and a signature are a note")
     }
 
-    /// Checks a note as a checkpoint of the log `origin`: signed by its key `log`, and perhaps
-    /// cosigned by some of `witnesses`. A key of theirs that tells no time is not counted.
+    /// Checks a note as a checkpoint of the log `origin`: signed by its key `log`, perhaps dated by
+    /// it, and perhaps cosigned by some of `witnesses`. A key of theirs that tells no time is not
+    /// counted, and no log is its own witness.
     ///
     /// # Errors
     /// [`CheckpointError`]: nothing that the note says may be used.
@@ -153,7 +158,9 @@ impl Checkpoint {
         log: &NoteVerifier,
         witnesses: &[NoteVerifier],
     ) -> Result<OpenedCheckpoint, CheckpointError> {
-        let known: Vec<NoteVerifier> = [log].into_iter().chain(witnesses).cloned().collect();
+        let dating = log.dating();
+        let known: Vec<NoteVerifier> =
+            [log, &dating].into_iter().chain(witnesses).cloned().collect();
         let verified = note.open(&known)?;
         let by_log = |by: &Verified| by.name == *log.name() && by.id == log.id();
         if !verified.iter().any(by_log) {
@@ -163,18 +170,20 @@ impl Checkpoint {
         if checkpoint.origin != *origin {
             return Err(CheckpointError::OtherLog { found: checkpoint.origin });
         }
+        let dates = |by: &Verified| by.name == *dating.name() && by.id == dating.id();
+        let at = verified.iter().find(|by| dates(by)).and_then(|by| by.at);
         let cosignatures =
-            verified.into_iter().filter(|by| by.at.is_some() && !by_log(by)).collect();
-        Ok(OpenedCheckpoint { checkpoint, cosignatures })
+            verified.into_iter().filter(|by| by.at.is_some() && !by_log(by) && !dates(by));
+        Ok(OpenedCheckpoint { checkpoint, at, cosignatures: cosignatures.collect() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::note::NoteSignature;
     use crate::crypto::note_signer::Cosigner;
     use crate::log::leaf::empty_root;
-    use crate::types::time::Timestamp;
 
     const EMPTY: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
@@ -251,5 +260,33 @@ mod tests {
         let other: Origin = "other.example".parse().expect("an origin");
         let refused = Checkpoint::open(&note, &other, key, &witnesses);
         assert_eq!(refused, Err(CheckpointError::OtherLog { found: checkpoint.origin.clone() }));
+    }
+
+    #[test]
+    fn a_log_dates_its_checkpoint_and_is_not_its_own_witness() {
+        let (log, checkpoint) = (log(), checkpoint());
+        let (origin, key) = (&checkpoint.origin, log.verifier());
+        let undated = checkpoint.sign(&log);
+        let dated = |at: u64| {
+            let mut note = undated.clone();
+            note.add(log.date(note.text(), Timestamp::from_seconds(at))).expect("room");
+            note
+        };
+        let open = |note: &Note, witnesses: &[NoteVerifier]| {
+            Checkpoint::open(note, origin, key, witnesses)
+        };
+        let opened = open(&dated(7), &[key.dating()]).expect("a checkpoint");
+        assert_eq!((opened.at, opened.cosignatures), (Some(Timestamp::from_seconds(7)), vec![]));
+        assert_eq!(open(&undated, &[]).expect("a checkpoint").at, None);
+        // The date is signed: moved by a second, the whole note is refused.
+        let line = dated(7).signatures()[1].clone();
+        let later = [&8u64.to_be_bytes(), line.payload().split_at(8).1].concat();
+        let mut moved = undated.clone();
+        moved.add(NoteSignature::new(line.name().clone(), line.id(), later)).expect("room");
+        let refused = open(&moved, &[]);
+        assert!(matches!(refused, Err(CheckpointError::Note(NoteError::BadSignature { .. }))));
+        // And it is no signature of the log: alone it vouches for nothing.
+        let alone = Note::new(undated.text().to_owned(), line).expect("a note");
+        assert_eq!(open(&alone, &[]), Err(CheckpointError::NotSignedByLog));
     }
 }

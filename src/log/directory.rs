@@ -28,6 +28,8 @@ pub const CLEAN: &str = "clean";
 pub const KEYS: &str = "keys.json";
 /// What was signed last, unless that is kept elsewhere.
 pub const FENCE: &str = "fence";
+/// Where the snapshots of the projection are.
+pub const SNAPSHOTS: &str = "snapshots";
 /// The database of the log.
 pub const LOG: &str = "log";
 /// The log as it was before the last recovery.
@@ -241,7 +243,7 @@ impl DataDirectory {
 
     /// Where the snapshots of the projection are.
     pub fn snapshots_dir(&self) -> PathBuf {
-        self.path.join("snapshots")
+        self.path.join(SNAPSHOTS)
     }
 
     /// Where the current vault is; after `create`, where the first one is to be made.

@@ -146,6 +146,11 @@ fn decode_onto(
 /// Undoes the form encoding (`+` is a space, `%XX` a byte), onto the end of `decoded`. `None` where
 /// a `%` is not followed by two hexadecimal digits. What is decoded is never longer.
 pub(super) fn decode(encoded: &[u8], decoded: &mut Vec<u8>) -> Option<()> {
+    // Nearly all that is sent is as it is: tokens, secrets and names need no encoding.
+    if !encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        decoded.extend_from_slice(encoded);
+        return Some(());
+    }
     let mut bytes = encoded.iter();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {

@@ -11,7 +11,7 @@ use crate::edge::keyring::Keyring;
 use crate::ledger::checkpoints::{CHECKPOINTS, Checkpoints};
 use crate::ledger::handle::Ledger;
 use crate::ledger::notary::{Heartbeat, Notary};
-use crate::ledger::open::OpenError;
+use crate::ledger::open::{FIRST_RECORDS, OpenError};
 use crate::log::directory::DataDirectory;
 use crate::log::fence::FenceFile;
 use crate::log::sled::{SledDatabase, SledRows};
@@ -41,8 +41,19 @@ pub(super) fn notary_of(
     let heartbeat = Heartbeat { heartbeat_s: u64::from(config.checkpoint_heartbeat_s) };
     let signers = signing_now(&ledger.state(), keyring.checkpoint_signers(&name));
     let (tree, checkpoints) = (Arc::clone(ledger.tree()), Checkpoints::new(Arc::new(table)));
-    let notary = Notary::open(tree, origin, checkpoints, Box::new(fence), heartbeat, signers);
-    Ok(notary.map_err(OpenError::from)?)
+    let notary = Notary::open(tree, origin, checkpoints, Box::new(fence), heartbeat, signers)
+        .map_err(OpenError::from)?;
+    let records = ledger.tree().size();
+    if FIRST_RECORDS < records && !notary.remembers() {
+        // As after a crash in the first second, after a restore, or when both were taken away.
+        tracing::warn!(
+            records,
+            "neither a fence nor a checkpoint is left of this log: if it was served for longer than a \
+             second, compare it with a witness, a mirror or an auditor's checkpoint; from here alone \
+             nobody can tell whether it is an old copy"
+        );
+    }
+    Ok(notary)
 }
 
 /// Signs checkpoints often enough that no record waits for longer than `interval_ms`: a look takes

@@ -23,7 +23,8 @@ use crate::types::time::Timestamp;
 /// How many verifier keys one log may have: the old one and the new one, while it rotates.
 pub const LOG_KEYS_MAX: usize = 16;
 
-const KEY: &str = "witness.key";
+/// The private key's file, by which a witness's directory is known.
+pub const KEY: &str = "witness.key";
 const LOCK: &str = "lock";
 const LOGS: &str = "logs";
 const HEADS: &str = "heads";

@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("witness", &["types", "clock", "crypto", "log", "ledger"]),
     ("audit", &["types", "crypto", "domain", "log", "ledger"]),
     ("evidence", &["types", "crypto", "domain", "log", "ledger", "audit"]),
-    ("backup", &["types", "entropy", "crypto", "domain", "log", "ledger", "evidence"]),
+    ("backup", &["types", "entropy", "crypto", "domain", "log", "ledger", "witness", "evidence"]),
     ("oauth", &["types", "crypto", "domain"]),
     (
         "edge",
@@ -113,6 +113,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["clock.rs"]),
     ("Instant::now", &["clock.rs"]),
     ("getrandom::", &["entropy.rs"]),
+    ("use rand::", &["entropy.rs"]),
+    ("rand::rng", &["entropy.rs"]),
     ("use ::sled", &["log/sled.rs", "log/sled/"]),
     ("sled::Config", &["log/sled.rs", "log/sled/"]),
     ("sled::Db", &["log/sled.rs", "log/sled/"]),

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use token_ledger::backup::doctor::{Kind, Weight, examine};
+use token_ledger::backup::doctor::examine;
+use token_ledger::backup::findings::{Kind, Weight};
 use token_ledger::backup::restore::{Copies, RestoreError, restore};
 use token_ledger::backup::vault_copy::{VaultCopyError, read, write};
 use token_ledger::crypto::keys::KeyFile;
@@ -87,7 +88,7 @@ impl Copied {
     }
 }
 
-fn run(command: &mut Command, code: i32) -> Output {
+pub(crate) fn run(command: &mut Command, code: i32) -> Output {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
@@ -95,7 +96,7 @@ fn run(command: &mut Command, code: i32) -> Output {
 }
 
 /// Everything below `path` as bytes, by name.
-fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
@@ -117,12 +118,12 @@ async fn a_ledger_restored_from_its_copies_goes_on_where_they_end() {
     let done = copied.back_up().await;
     assert_eq!(done["vault"]["subjects"], 1);
     copied.stop_and_copy_log().await;
-    assert_eq!(examine(&copied.path("log")).kind, Kind::Tiles);
-    assert!(examine(&copied.path("log")).is_usable());
+    assert_eq!(examine(&copied.path("log"), None).kind, Kind::Tiles);
+    assert!(examine(&copied.path("log"), None).is_usable());
     let to = copied.path("restored");
     let restored = copied.restore(&to).unwrap();
     assert_eq!((restored.people, restored.unknown_people), (1, 0));
-    let found = examine(&to);
+    let found = examine(&to, None);
     assert!(found.kind == Kind::Ledger && found.is_usable(), "{found:?}");
     assert!(!copied.path("restored.restoring").exists());
     run(Command::new(BINARY).arg("verify").arg("--data").arg(&to), 0);
@@ -321,13 +322,13 @@ async fn a_restore_that_is_killed_leaves_no_ledger_and_is_made_anew() {
         child.wait().unwrap();
         if to.exists() {
             // It was faster: then it is complete.
-            assert!(examine(&to).is_usable());
+            assert!(examine(&to, None).is_usable());
             std::fs::remove_dir_all(&to).unwrap();
             continue;
         }
-        let found = examine(&to);
+        let found = examine(&to, None);
         assert!(!found.is_usable(), "{step}");
-        let told = |finding: &token_ledger::backup::doctor::Finding| {
+        let told = |finding: &token_ledger::backup::findings::Finding| {
             finding.weight == Weight::Notice && finding.what.contains("half a restore")
         };
         assert!(found.findings.iter().any(told), "{step}: {found:?}");
@@ -367,65 +368,6 @@ async fn a_backup_needs_a_place_and_an_administrator() {
     std::fs::remove_dir_all(copied.path("vault")).unwrap();
     let failed = copied.server.administer("POST", "/admin/backup", None).await;
     assert!(500 <= failed.status, "{}", failed.status);
-}
-
-#[test]
-fn the_doctor_names_what_is_wrong_and_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let doctor = |code| {
-        let before = if data.is_dir() { files(&data) } else { Vec::new() };
-        let output =
-            run(Command::new(BINARY).args(["doctor", "--json", "--data"]).arg(&data), code);
-        assert_eq!(if data.is_dir() { files(&data) } else { Vec::new() }, before);
-        String::from_utf8(output.stdout).unwrap()
-    };
-    assert!(doctor(1).contains("there is no "));
-    crate::support::process::init(&data);
-    assert!(doctor(0).contains("closed cleanly after record"));
-    let server = crate::support::process::Process::serve(&data);
-    let output = run(Command::new(BINARY).args(["doctor", "--json", "--data"]).arg(&data), 0);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("in use by another process"));
-    server.kill();
-    assert!(doctor(0).contains("not closed cleanly"));
-    let without = |name: &str, code: i32, says: &str| {
-        let (here, aside) = (data.join(name), folder.path().join("aside"));
-        std::fs::rename(&here, &aside).unwrap();
-        let said = doctor(code);
-        assert!(said.contains(says), "{name}: {said}");
-        std::fs::rename(&aside, &here).unwrap();
-    };
-    without("token-ledger.json", 1, "an init that was interrupted");
-    without("keys.json", 1, "keys.json is missing");
-    without("vault.current", 1, "vault.current is missing");
-    without("vault-000001", 1, "the vault vault-000001 is missing");
-    without("log", 1, "the database of the log is missing");
-    let with = |name: &str, bytes: &[u8], code: i32, says: &str| {
-        let path = data.join(name);
-        let before = std::fs::read(&path).ok();
-        std::fs::write(&path, bytes).unwrap();
-        let said = doctor(code);
-        assert!(said.contains(says), "{name}: {said}");
-        match before {
-            Some(before) => std::fs::write(&path, before).unwrap(),
-            None => std::fs::remove_file(&path).unwrap(),
-        }
-    };
-    with("keys.json", b"{}", 1, "cannot be used");
-    with("token-ledger.json", br#"{"format":99}"#, 1, "run a newer token-ledger");
-    with("clean", b"x", 1, "clean stop is damaged");
-    with("log/db", b"", 1, "missing or empty");
-    with("log/snap.1.generating", b"", 0, "torn snapshot");
-    with("vault.rewrite-due", b"", 0, "erased people");
-    with("fence", b"x\n", 1, "fence");
-    with("fence.tmp", b"", 0, "an interrupted write left");
-    std::fs::create_dir(data.join("vault-000002")).unwrap();
-    assert!(doctor(0).contains("an exchange of the vault was interrupted"));
-    std::fs::create_dir(data.join("log.before-recovery")).unwrap();
-    assert!(doctor(0).contains("never found good"));
-    std::fs::remove_dir_all(&data).unwrap();
-    std::fs::create_dir(&data).unwrap();
-    assert!(doctor(1).contains("no ledger and no directory of tiles"));
 }
 
 /// The commands themselves, against a real server: copy, copy again, verify, restore; and a fence

@@ -60,5 +60,6 @@ mod vectors;
 mod witness;
 mod submission;
 mod copies;
+mod doctor;
 mod mirror;
 mod http_witness;

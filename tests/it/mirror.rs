@@ -25,6 +25,7 @@ use token_ledger::log::store::Store;
 use token_ledger::log::tile::{TileKind, tiles_between};
 use token_ledger::log::tree::Frontier;
 use token_ledger::types::id::Seq;
+use token_ledger::types::time::Timestamp;
 
 use crate::support::disk::Small;
 use crate::support::process::BINARY;
@@ -120,7 +121,7 @@ fn check(mirror: &Path, origin: &Origin) {
             }
         }
     }
-    assert!(examine(mirror).is_usable());
+    assert!(examine(mirror, None).is_usable());
 }
 
 /// The size in the next line of a mirror.
@@ -136,6 +137,20 @@ fn end(mut child: Child) -> (Option<i32>, String) {
     let stderr = child.stderr.take().unwrap();
     std::io::Read::read_to_string(&mut BufReader::new(stderr), &mut said).unwrap();
     (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn a_mirror_takes_the_later_date_of_a_heartbeat() {
+    let (origin, folder) = (Origin::start("leaf", 10), tempfile::tempdir().unwrap());
+    let to = folder.path().join("mirror");
+    for at in [100, 700] {
+        let (_, mut note) = store_and_note("leaf", 10);
+        note.add(signer().date(note.text(), Timestamp::from_seconds(at))).unwrap();
+        std::fs::write(origin.path().join("checkpoint"), note.encode()).unwrap();
+        let (code, said) = end(origin.mirror(&to, &["--once"]));
+        assert_eq!(code, Some(0), "{said}");
+        check(&to, &origin);
+    }
 }
 
 #[test]
@@ -181,7 +196,11 @@ fn a_mirror_that_is_killed_at_any_moment_catches_up_without_gap_or_duplicate() {
         child.kill().unwrap();
         child.wait().unwrap();
         // Whatever checkpoint there is, all that it covers is there.
-        assert!(!to.join("checkpoint").exists() || examine(&to).is_usable(), "{:?}", examine(&to));
+        assert!(
+            !to.join("checkpoint").exists() || examine(&to, None).is_usable(),
+            "{:?}",
+            examine(&to, None)
+        );
     }
     assert_eq!(end(origin.mirror(&to, &["--once"])).0, Some(0));
     check(&to, &origin);
@@ -232,7 +251,7 @@ fn a_mirror_on_a_full_disk_keeps_its_checkpoint_and_goes_on_when_there_is_room()
         assert!(matches!(full, FollowError::Write(WriteError::File(_))), "{full}");
         assert!(!full.is_contradiction());
         assert_eq!(std::fs::read(small.path().join("checkpoint")).unwrap(), held);
-        assert!(examine(small.path()).is_usable());
+        assert!(examine(small.path(), None).is_usable());
     }
     small.grow();
     follow(&mut mirror, small.path(), &source, &keys).unwrap();

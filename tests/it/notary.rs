@@ -116,6 +116,7 @@ fn opens(published: &Published) {
     let origin: Origin = NAME.parse().unwrap();
     let opened = Checkpoint::open(&published.note, &origin, signer.verifier(), &[]).unwrap();
     assert_eq!(opened.checkpoint.head, published.head);
+    assert_eq!(opened.at.map(Timestamp::seconds), Some(published.at.seconds()));
 }
 
 #[test]
@@ -277,15 +278,18 @@ fn cosignatures_are_added_to_what_was_published_and_renewed() {
     let watch = notary.watch();
     let cosigned = notary.add_cosignatures(&first, vec![cosign(&first, 10)]).unwrap();
     assert!(watch.has_changed().unwrap());
-    assert_eq!(cosigned.note.signatures().len(), 2);
+    assert_eq!(cosigned.note.signatures().len(), 3, "the log's, its date, the witness's");
     assert_eq!(notary.newest(), Some(Arc::clone(&cosigned)));
     assert_eq!(desk.checkpoints().newest().unwrap(), Some((*cosigned).clone()));
     let renewed = notary.add_cosignatures(&first, vec![cosign(&first, 20)]).unwrap();
-    assert_eq!(renewed.note.signatures().len(), 2, "the newer one takes the place");
+    assert_eq!(renewed.note.signatures().len(), 3, "the newer one takes the place");
     assert_ne!(renewed.note, cosigned.note);
-    // The heartbeat publishes the same tree again, with what was cosigned.
+    // The heartbeat publishes the same tree again, with a date of its own and what was cosigned.
     let again = notary.sign(at(700)).unwrap();
-    assert_eq!(again.note, renewed.note);
+    let by = |published: &Published, line: usize| published.note.signatures()[line].clone();
+    assert_eq!((by(&again, 0), by(&again, 2)), (by(&renewed, 0), by(&renewed, 2)));
+    assert_ne!(by(&again, 1), by(&renewed, 1));
+    assert_eq!(again.note.signatures().len(), 3);
     // A cosignature that comes late does not displace the newest checkpoint.
     desk.grow(1);
     let second = notary.sign(at(701)).unwrap();

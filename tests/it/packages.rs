@@ -7,6 +7,7 @@ use std::process::Command as Program;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use token_ledger::audit::trail::{Trail, walk};
+use token_ledger::cli::remote::ANSWER_BYTES_MAX;
 use token_ledger::crypto::note::Note;
 use token_ledger::domain::command::Command;
 use token_ledger::domain::record::{About, Record};
@@ -17,7 +18,7 @@ use token_ledger::log::checkpoint::Checkpoint;
 use token_ledger::types::id::Seq;
 
 use crate::support::names::{client_id, grant_id, subject_id};
-use crate::support::process::{BINARY, Process, init};
+use crate::support::process::{BINARY, Process, init, post_form, post_json, text};
 use crate::support::recorded::EVERYTHING;
 use crate::support::script::Script;
 use crate::support::world::World;
@@ -227,6 +228,55 @@ fn the_records_of_a_time_are_dense_from_before_it_to_after_it() {
     }
 }
 
+/// A command on a running server; its exit code, and all that it says.
+fn run(process: &Process, (id, secret): &(String, String), args: &[&str]) -> (i32, String) {
+    let mut program = Program::new(BINARY);
+    program.args(args).env("TOKEN_LEDGER_PUBLIC_URL", &process.public);
+    program.env("TOKEN_LEDGER_ADMIN_URL", &process.admin);
+    program.env("TOKEN_LEDGER_CLIENT_ID", id).env("TOKEN_LEDGER_CLIENT_SECRET", secret);
+    let output = program.output().unwrap();
+    let all = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&all).into_owned())
+}
+
+#[actix_web::test]
+async fn a_package_holds_a_trail_longer_than_other_answers_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, case) = (folder.path().join("data"), folder.path().join("case"));
+    let admin = init(&data);
+    let vkey = Program::new(BINARY).args(["keys", "vkey", "--data"]).arg(&data).output().unwrap();
+    let vkey = String::from_utf8(vkey.stdout).unwrap().trim().to_owned();
+    let process = Process::serve(&data);
+    let url = format!("{}/oauth/token", process.public);
+    let own = post_form(&url, &admin, &[("grant_type", "client_credentials")]).await.unwrap();
+    let bearer = text(&own, "access_token");
+    let clients = format!("{}/admin/clients", process.admin);
+    // Each change is a record of all that is registered.
+    let uri = |i: usize| format!("https://{i}.example/{}", "a".repeat(480));
+    let uris: Vec<String> = (0..20).map(uri).collect();
+    let registration = serde_json::json!({ "client_id": "large", "redirect_uris": uris,
+        "grant_types": ["authorization_code"] });
+    post_json(&clients, &bearer, &registration).await;
+    let (http, change) = (reqwest::Client::new(), format!("{clients}/large"));
+    for i in 0..900 {
+        let name = serde_json::json!({ "client_name": format!("change {i}") });
+        let sent = http.patch(&change).bearer_auth(&bearer).json(&name).send().await.unwrap();
+        assert!(sent.status().is_success(), "{}", sent.text().await.unwrap());
+    }
+    let run = |args: &[&str]| run(&process, &admin, args);
+    let out = case.to_str().unwrap();
+    let (code, all) =
+        run(&["audit", "package", "--client", "large", "--out", out, "--vkey", &vkey]);
+    assert_eq!(code, 0, "{all}");
+    assert!(ANSWER_BYTES_MAX < fs::read(case.join("records.jsonl")).unwrap().len());
+    let (code, all) = run(&["verify", "--package", out, "--vkey", &vkey]);
+    assert!(code == 0 && all.contains("all records of the client large"), "{all}");
+    assert!(all.contains(", as the log itself says"), "{all}");
+    // What is not a package stays within its bound, and says what to do.
+    let (code, all) = run(&["audit", "trail", "--client", "large"]);
+    assert!(code != 0 && all.contains("is longer than") && all.contains("ask for less"), "{all}");
+}
+
 #[test]
 fn a_package_is_made_from_a_running_server_and_checked_with_tools_of_others() {
     let folder = tempfile::tempdir().unwrap();
@@ -235,19 +285,7 @@ fn a_package_is_made_from_a_running_server_and_checked_with_tools_of_others() {
     let vkey = Program::new(BINARY).args(["keys", "vkey", "--data"]).arg(&data).output().unwrap();
     let vkey = String::from_utf8(vkey.stdout).unwrap().trim().to_owned();
     let process = Process::serve(&data);
-    let run = |args: &[&str]| {
-        let mut program = Program::new(BINARY);
-        program.args(args).env("TOKEN_LEDGER_PUBLIC_URL", &process.public);
-        program.env("TOKEN_LEDGER_ADMIN_URL", &process.admin);
-        program.env("TOKEN_LEDGER_CLIENT_ID", &id).env("TOKEN_LEDGER_CLIENT_SECRET", &secret);
-        let output = program.output().unwrap();
-        let all = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        (output.status.code().unwrap(), all)
-    };
+    let run = |args: &[&str]| run(&process, &(id.clone(), secret.clone()), args);
     let out = case.to_str().unwrap();
     let (code, all) = run(&["audit", "package", "--client", &id, "--out", out, "--vkey", &vkey]);
     assert_eq!(code, 0, "{all}");

@@ -96,8 +96,9 @@ const CLIENTS: &[Row] = &[
         "401 with a challenge for a header, without one for a form; always `invalid_client`",
     ),
     row("C4", "M", "more than one method at once is `invalid_request`"),
-    row("C5", "M", "unknown client, wrong proof, other method: one answer")
-        .note("the same time, too: `cargo bench --bench timing`"),
+    row("C5", "M", "unknown client, wrong proof, other method: one answer").note(
+        "the same time, too: `cargo bench --bench timing`; but fetching from a `jwks_uri` shows",
+    ),
     row("C6", "M", "naming oneself proves nothing; a public client must; the two names must agree"),
     row("C7", "M", "a proof that is sent is checked, needed or not"),
     row("C8", "M", "`private_key_jwt`: every claim and the signature, else `invalid_client`")
