@@ -42,6 +42,10 @@ use token_ledger::types::time::Timestamp;
 /// The writer's work for one refresh is to stay below this, in seconds.
 const REFRESH_TARGET_S: f64 = 4e-6;
 
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let (mut grants, mut only) = (10_000, None);
     let mut words = std::env::args().skip(1);

@@ -31,6 +31,10 @@ mod scale {
 
 use std::path::Path;
 
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     // cargo adds `--bench` at the end.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
