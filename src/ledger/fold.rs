@@ -1,12 +1,13 @@
 //! From the files of a log to its fold: projection and tree as they were when the last record was
 //! written. Reads, and makes again what can be made from the log; never repairs the log.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use crate::domain::state::State;
 use crate::ledger::open::OpenError;
 use crate::ledger::replay::replay_onto;
-use crate::ledger::snapshot::{Fold, restore};
+use crate::ledger::snapshot::{Fold, read_newest};
 use crate::ledger::tree::Tree;
 use crate::log::directory::{CleanMark, DataDirectory};
 use crate::log::reached;
@@ -35,6 +36,15 @@ pub(super) struct Folded {
     pub(super) newest_snapshot: Option<Seq>,
 }
 
+fn open_store(
+    directory: &DataDirectory,
+    cache_bytes_max: u64,
+) -> Result<(Arc<SledDatabase>, Arc<dyn Store>), StoreError> {
+    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
+    let store = Arc::new(SledStore::open(Arc::clone(&database))?);
+    Ok((database, store))
+}
+
 /// Opens the log in `directory` and folds it, from a snapshot on where there is one to go by.
 ///
 /// # Errors
@@ -46,10 +56,15 @@ pub(super) fn open_and_fold(
     snapshots: Option<&Snapshots>,
     mut progress: impl FnMut(Seq),
 ) -> Result<Folded, OpenError> {
-    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
-    let (marked, empty) = (&directory.marker().issuer, Fold::default);
-    let fold = snapshots.map_or_else(empty, |kept| restore(kept, marked, store.as_ref()));
+    let marked = &directory.marker().issuer;
+    // Each takes about as long as the other.
+    let (log, unjudged) = std::thread::scope(|scope| {
+        let reading = snapshots.map(|kept| scope.spawn(move || read_newest(kept, marked)));
+        let log = open_store(directory, cache_bytes_max);
+        (log, reading.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    });
+    let (database, store) = log?;
+    let fold = unjudged.map_or_else(Fold::default, |read| read.judged_by(store.as_ref()));
     let (tree, mut state) = resume(&database, &store, fold)?;
     let newest_snapshot = state.head().map(|head| head.seq);
     replay_onto(&mut state, store.as_ref(), |next| {
