@@ -19,7 +19,7 @@ use ::sled::{Batch, Db, IVec, Tree};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
-use self::engine::{engine_error, open_engine, remove_torn_snapshots};
+use self::engine::{Engine, engine_error, open_engine, remove_torn_snapshots};
 use super::block::{Block, split};
 use super::file::{self, FileError};
 use super::store::{Damage, Store, StoreError, end_after};
@@ -37,7 +37,7 @@ type Entry = (IVec, Option<IVec>);
 /// One sled database, with the durability that sled itself lacks.
 pub struct SledDatabase {
     // Dropped before `data`, which waits for its end.
-    db: Db,
+    db: Engine,
     data: DataFile,
     dir: PathBuf,
     cache_bytes_max: u64,
@@ -160,7 +160,7 @@ impl SledDatabase {
     /// and panic where that fails: its lock stays until the process ends.
     fn poison(&self) {
         self.poisoned.store(true, Ordering::Release);
-        std::mem::forget(self.db.clone());
+        std::mem::forget(Db::clone(&self.db));
     }
 
     /// How often data was made durable since the database was opened.

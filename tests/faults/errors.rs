@@ -9,8 +9,7 @@ use std::time::Duration;
 use crate::clients::{Load, Parties, Promised, Tally, check, fresh};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::Administrator;
-use crate::service::{Process, verify};
+use crate::service::{Administrator, Process, has_panicked, verify};
 use crate::strace::{self, Fate, Place, Tracing};
 use crate::tools::is_clear;
 
@@ -153,7 +152,7 @@ fn serve(
             said
         }
     };
-    if said.contains("panicked") {
+    if has_panicked(&said) {
         wrong.push(said);
     }
     (promised, wrong)

@@ -2,7 +2,7 @@
 //! stops under load, full disks, I/O errors at every call, overload, clocks that step, damaged files.
 //!
 //! `cargo test --test faults -- [power] [kill] [stop] [full] [errors] [steps] [overload] [clock]
-//! [damage] [--rounds N] [--seed S] [--loud]`; without a name all of them. It prints one table, and ends with how many
+//! [damage] [--rounds N] [--part I/N] [--seed S] [--loud]`; without a name all of them. It prints one table, and ends with how many
 //! rounds passed and failed. What cannot run here is named. See `tests/faults/README.md`.
 #![allow(
     clippy::unwrap_used,
@@ -57,6 +57,11 @@ fn options() -> Options {
         match word.as_str() {
             "--rounds" => options.rounds = Some(words.next().unwrap().parse().unwrap()),
             "--seed" => options.seed = words.next().unwrap().parse().unwrap(),
+            "--part" => {
+                let word = words.next().unwrap();
+                let (part, parts) = word.split_once('/').unwrap();
+                strace::PART.set((part.parse().unwrap(), parts.parse().unwrap())).unwrap();
+            }
             "--loud" => options.is_loud = true,
             "--lying" => service::IS_LYING.store(true, Ordering::Relaxed),
             "--ext4" => options.only = Some(FileSystem::Ext4),

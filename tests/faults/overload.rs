@@ -15,6 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::clients::{Parties, Tally};
 use crate::report::Report;
 use crate::service::{Process, Service};
+use crate::stage::words;
 use crate::strace;
 use crate::wire::{Wire, form};
 
@@ -303,21 +304,9 @@ fn full(many: usize, scratch: &Path) -> Part {
     if let Some(why) = strace::missing() {
         return Ok(format!("skipped, {why}"));
     }
-    let slow = [
-        "env",
-        "TOKEN_LEDGER_QUEUE_COMMANDS_MAX=32",
-        "TOKEN_LEDGER_BATCH_COMMANDS_MAX=8",
-        "strace",
-        "-D",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=fdatasync",
-        "-e",
-        "inject=fdatasync:delay_enter=100000",
-    ];
+    let set = ["env", "TOKEN_LEDGER_QUEUE_COMMANDS_MAX=32", "TOKEN_LEDGER_BATCH_COMMANDS_MAX=8"];
+    let slowing = strace::slowing("fdatasync", 100_000);
+    let slow: Vec<&str> = set.into_iter().chain(words(&slowing)).collect();
     let busy = Busy::start(&slow, scratch);
     let before = busy.service.resident_bytes();
     let request = busy.token();

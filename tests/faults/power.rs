@@ -11,7 +11,7 @@ use crate::disk::Unflushed;
 use crate::mount::{FileSystem, Mounted};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Administrator, Process, Service, verify};
+use crate::service::{Administrator, Process, Service, has_panicked, verify};
 
 const CLIENTS: usize = 8;
 
@@ -123,7 +123,7 @@ impl Session<'_> {
         let data = mounted.at.join("ledger");
         let result = match Process::serve(&data, self.scratch).ready() {
             Ok(service) => service.stop().and_then(|()| verify(&data)),
-            Err(said) if said.contains("panicked") || !said.contains("error:") => Err(said),
+            Err(said) if has_panicked(&said) || !said.contains("error:") => Err(said),
             // It says what to do, and that is done.
             Err(_) => {
                 let _ = std::fs::remove_dir_all(&data);

@@ -79,8 +79,6 @@ impl Base {
         ask(&service, &["mirror", "--once", "--to", &text(&at("mirror")), "--vkey", &keys]);
         let backed_up = go_on(&service, promised, 250);
         await_snapshot(&at("ledger"));
-        // A backup holds what the newest checkpoint covers.
-        ask(&service, &["audit", "checkpoint"]);
         ask(&service, &["backup", "--to", &text(&at("full")), "--vkey", &keys]);
         let promised = go_on(&service, backed_up.clone(), 40);
         service.kill();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clients::{Load, Promised, Tally, check};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Process, Service, verify};
+use crate::service::{Process, Service, has_panicked, verify};
 use crate::stage::{self, Base, Stage};
 use crate::strace::{self, Fate, Place};
 use crate::tools::{is_clear, run, tool, write_vkeys};
@@ -132,7 +132,7 @@ fn one(case: &Case, place: &Place, base: &Base, scratch: &Path, report: &mut Rep
         Ok(tally) => (tally, None),
         Err(said) => (Tally::default(), Some(format!("killed at {place}: {said}"))),
     };
-    if acted.said.contains("panicked") {
+    if has_panicked(&acted.said) {
         tally.wrong.push(format!("killed at {place}: {}", acted.said));
     }
     tally.wrong.iter_mut().for_each(|wrong| *wrong = format!("killed at {place}: {wrong}"));

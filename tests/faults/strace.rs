@@ -2,8 +2,10 @@
 //! down the places of one run, and in another run gives an error, or SIGKILL, at one of them.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
@@ -18,6 +20,9 @@ const READING: &str = "read,pread64,getdents64,mmap,lseek,flock,statx";
 /// The same call on the same file by the same thread more often than this is the same step again.
 const REPEATS_MAX: u64 = 12;
 
+/// Which part of how many equal ones of all places is meant; all of them if it is not set.
+pub static PART: OnceLock<(u64, u64)> = OnceLock::new();
+
 /// A call on a file below one directory: the `nth` of that kind by one thread. A kill falls before
 /// it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,15 @@ pub struct Place {
     pub file: String,
     pub nth: u64,
     pub writes: bool,
+}
+
+impl Place {
+    fn is_meant(&self) -> bool {
+        let Some((part, parts)) = PART.get() else { return true };
+        let mut hasher = DefaultHasher::new();
+        (&self.call, &self.file, self.nth).hash(&mut hasher);
+        hasher.finish() % parts == *part
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -52,6 +66,14 @@ pub struct Tracing {
 pub fn missing() -> Option<String> {
     let found = Command::new("strace").arg("-V").output();
     found.err().map(|_| "needs strace".to_owned())
+}
+
+/// The program that makes each call of this name take so long.
+pub fn slowing(call: &str, microseconds: u64) -> Vec<String> {
+    let (trace, inject) =
+        (format!("trace={call}"), format!("inject={call}:delay_enter={microseconds}"));
+    let words = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Writes down every call of interest.
@@ -127,7 +149,7 @@ impl Tracing {
                 writes: *writes,
             })
         });
-        places.collect()
+        places.filter(Place::is_meant).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::service::{Administrator, Service, binary};
+use crate::service::{Administrator, Service, binary, has_panicked};
 
 /// Longer than any command takes, under `strace` and on a slow machine too.
 const COMMAND_S_MAX: &str = "90";
@@ -35,7 +35,7 @@ pub fn asking(
 pub fn run(mut command: Command) -> Result<String, String> {
     let done = command.output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    if done.status.success() && !said.contains("panicked") {
+    if done.status.success() && !has_panicked(&said) {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     let printed = String::from_utf8_lossy(&done.stdout);
@@ -44,7 +44,7 @@ pub fn run(mut command: Command) -> Result<String, String> {
 
 /// A refusal that names what is wrong and is no panic.
 pub fn is_clear(said: &str) -> bool {
-    said.contains("error:") && !said.contains("panicked")
+    said.contains("error:") && !has_panicked(&said)
 }
 
 pub fn text(path: &Path) -> String {

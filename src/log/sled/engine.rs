@@ -1,5 +1,6 @@
 //! Opening sled, and what it reports in our own words.
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -12,7 +13,27 @@ use super::super::store::{EngineError, StoreError};
 /// created with. A quarter, 2 MiB, is the longest node that stays in the file that we sync.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
-pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreError> {
+/// An open database that can be closed on a disk that fails just then.
+pub(super) struct Engine(Option<Db>);
+
+impl Deref for Engine {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        self.0.as_ref().expect("taken only when it is dropped")
+    }
+}
+
+impl Drop for Engine {
+    /// sled syncs once more when its last handle goes, and panics where that fails. All that was
+    /// promised was synced before, and who closes the database has more to do than that.
+    fn drop(&mut self) {
+        let db = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
+    }
+}
+
+pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Engine, StoreError> {
     let config = Config::new()
         .path(dir)
         .segment_size(SEGMENT_BYTES)
@@ -22,7 +43,8 @@ pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreE
     // sled asserts on some damage.
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
     let opened = opened.map_err(|_| EngineError::Panicked);
-    opened.and_then(|opened| opened.map_err(engine_error)).map_err(|source| StoreError::Engine {
+    let opened = opened.and_then(|opened| opened.map_err(engine_error));
+    opened.map(|db| Engine(Some(db))).map_err(|source| StoreError::Engine {
         what: "open",
         path: dir.to_owned(),
         source,
