@@ -150,6 +150,7 @@ pub fn run(paths: [&Path; 2], seconds: u64) {
     let [mut small, mut large] = paths.map(Running::open);
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];
     let mut answers = Answers::default();
+    let grants = large.generations.len() as u64;
     for round in 0..ROUNDS {
         for step in 0..3 {
             let kind = if round % 2 == 0 { step } else { 2 - step };
@@ -172,9 +173,21 @@ pub fn run(paths: [&Path; 2], seconds: u64) {
     };
     row("large to small, within a round", &ratios(many, few), 3);
     row("with an auditor to without, within a round", &ratios(asked, many), 3);
-    println!("{:<52} {:>12} {:>12} {:>12}", "answers meanwhile, ms", "p50", "p99", "asked");
-    for (name, all) in [("trail of a grant", answers.trail), ("valid for a subject", answers.valid)]
-    {
+    // What the storage alone takes: the same questions while nobody refreshes.
+    let (alone, ends) = (large.ledger.clone(), AtomicBool::new(false));
+    let alone = std::thread::scope(|scope| {
+        let auditor = scope.spawn(|| ask(&alone, grants, &ends));
+        std::thread::sleep(Duration::from_secs(3 * seconds));
+        ends.store(true, Ordering::Relaxed);
+        auditor.join().unwrap()
+    });
+    println!("{:<52} {:>12} {:>12} {:>12}", "answers, ms", "p50", "p99", "asked");
+    for (name, all) in [
+        ("trail of a grant, while others refresh", answers.trail),
+        ("valid for a subject, while others refresh", answers.valid),
+        ("trail of a grant, with nothing beside it", alone.trail),
+        ("valid for a subject, with nothing beside it", alone.valid),
+    ] {
         let (p50, p99) = (percentile(all.clone(), 0.5), percentile(all.clone(), 0.99));
         println!("{name:<52} {p50:>12.3} {p99:>12.3} {:>12}", all.len());
     }

@@ -1,5 +1,6 @@
-//! Reading the log on two threads: one reads, checks and hashes the blocks, and the caller folds in
-//! order what is in them. What is wrong with a record is told when its turn has come.
+//! Reading the log on three threads: one reads blocks and checks them, and often waits for the disk;
+//! one hashes; and the caller folds in order what is in them. What is wrong with a record is told
+//! when its turn has come.
 //!
 //! Records are decoded by the thread that folds them: they are made of many small allocations and
 //! shared values, which cost more to hand over to another core than to make.
@@ -9,14 +10,14 @@ use crossbeam_channel::{Sender, bounded};
 use crate::ledger::replay::LogError;
 use crate::log::block::Block;
 use crate::log::leaf::leaf_hash;
-use crate::log::store::{Store, StoreError, records_from};
+use crate::log::store::{Store, records_from};
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 
 /// Fewer records than this are read by the caller alone.
 const RECORDS_MIN: u64 = 4096;
-/// Blocks that are read before the caller has come to them, of 64 KiB at most.
-const BLOCKS_AHEAD_MAX: usize = 256;
+/// Blocks that wait for the next thread, of 64 KiB at most.
+const BLOCKS_AHEAD_MAX: usize = 128;
 
 /// A block and the leaf hash of each of its records.
 type Hashed = (Block, Vec<LeafHash>);
@@ -39,17 +40,19 @@ pub(super) fn read_ahead(
         return records_from(store, from).try_for_each(|block| fold_block(hashed(block?)));
     }
     std::thread::scope(|scope| {
-        let (ahead, blocks) = bounded(BLOCKS_AHEAD_MAX);
-        scope.spawn(move || read_blocks(store, from, &ahead));
-        // A reader that panicked ends the scope with its panic.
+        let (read, to_hash) = bounded(BLOCKS_AHEAD_MAX);
+        let (hash, blocks) = bounded(BLOCKS_AHEAD_MAX);
+        scope.spawn(move || pass_on(records_from(store, from), &read));
+        scope.spawn(move || pass_on(to_hash.into_iter().map(|block| block.map(hashed)), &hash));
+        // A thread that panicked ends the scope with its panic.
         blocks.into_iter().try_for_each(|block| fold_block(block?))
     })
 }
 
-fn read_blocks(store: &dyn Store, from: Seq, ahead: &Sender<Result<Hashed, StoreError>>) {
-    for block in records_from(store, from) {
+fn pass_on<T>(from: impl Iterator<Item = T>, to: &Sender<T>) {
+    for next in from {
         // Nobody waits for it any more after a failure.
-        if ahead.send(block.map(hashed)).is_err() {
+        if to.send(next).is_err() {
             return;
         }
     }
