@@ -9,7 +9,7 @@ use crate::ledger::open::OpenError;
 use crate::ledger::replay::replay_onto;
 use crate::ledger::snapshot::{Fold, read_newest};
 use crate::ledger::tree::Tree;
-use crate::log::directory::{CleanMark, DataDirectory};
+use crate::log::directory::{CleanMark, DataDirectory, MARKER};
 use crate::log::reached;
 use crate::log::side_table::SideTable;
 use crate::log::sled::{SledDatabase, SledRows, SledStore};
@@ -91,7 +91,8 @@ pub(super) fn open_and_fold(
     }
     let found = state.issuer();
     if marked != found {
-        return Err(OpenError::Issuer { marked: marked.clone(), found: found.to_owned() });
+        let marker = directory.path().join(MARKER).display().to_string();
+        return Err(OpenError::Issuer { marker, marked: marked.clone(), found: found.to_owned() });
     }
     Ok(Folded { database, store, tree: Arc::new(tree), state, newest_snapshot })
 }

@@ -19,7 +19,7 @@ use ::sled::{Batch, Db, IVec, Tree};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
-use self::engine::{Engine, engine_error, open_engine, remove_torn_snapshots};
+use self::engine::{Engine, engine_error, open_engine, read_first, remove_torn_snapshots};
 use super::block::{Block, split};
 use super::file::{self, FileError};
 use super::store::{Damage, Store, StoreError, end_after};
@@ -109,6 +109,7 @@ impl SledDatabase {
             }
         }
         remove_torn_snapshots(dir)?;
+        read_first(dir)?;
         let database = Self::over(dir, &OpenOptions::new(), cache_bytes_max)?;
         // Opening may have replaced the snapshot.
         file::sync_directory(dir)?;

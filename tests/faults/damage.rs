@@ -191,7 +191,7 @@ fn damage(path: &Path, places: &[u64], random: &mut Random) -> String {
 fn helps(said: &str, data: &Path) -> bool {
     let names = said.contains(data.to_str().unwrap()) || said.contains("record ");
     let tells = ["restore", "remove", "put it back", "put back", "check", "run a newer"];
-    names && tells.iter().any(|word| said.contains(word)) && !has_panicked(&said)
+    names && tells.iter().any(|word| said.contains(word)) && !has_panicked(said)
 }
 
 fn read_log(whole: &Whole, data: &Path) -> Outcome {

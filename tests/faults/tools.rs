@@ -44,7 +44,7 @@ pub fn run(mut command: Command) -> Result<String, String> {
 
 /// A refusal that names what is wrong and is no panic.
 pub fn is_clear(said: &str) -> bool {
-    said.contains("error:") && !has_panicked(&said)
+    said.contains("error:") && !has_panicked(said)
 }
 
 pub fn text(path: &Path) -> String {

@@ -1,17 +1,23 @@
 //! Opening sled, and what it reports in our own words.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ::sled::{Config, Db};
 
-use super::super::file;
+use super::super::file::{self, FileError};
 use super::super::store::{EngineError, StoreError};
 
 /// Part of the format: sled refuses to open a database with another segment size than it was
 /// created with. A quarter, 2 MiB, is the longest node that stays in the file that we sync.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Larger databases are not read before they are opened: it would take longer than a start may.
+const READ_FIRST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const READ_BYTES: usize = 1024 * 1024;
 
 /// An open database that can be closed on a disk that fails just then.
 pub(super) struct Engine(Option<Db>);
@@ -49,6 +55,32 @@ pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Engine, St
         path: dir.to_owned(),
         source,
     })
+}
+
+/// Reads every file of a database once, up to [`READ_FIRST_BYTES_MAX`] of them together.
+///
+/// sled takes what it cannot read for the torn end of a crash and overwrites it, so one error of the
+/// disk while it opens would cost all that was there. Here it is only an error; and what was read
+/// once, sled finds in the system's memory.
+pub(super) fn read_first(dir: &Path) -> Result<(), StoreError> {
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    for entry in file::list(dir)? {
+        let about = entry.metadata().map_err(FileError::on("look at", &entry.path()))?;
+        if about.is_file() {
+            bytes += about.len();
+            files.push(entry.path());
+        }
+    }
+    if READ_FIRST_BYTES_MAX < bytes {
+        return Ok(());
+    }
+    let mut part = vec![0; READ_BYTES];
+    for path in files {
+        let mut file = File::open(&path).map_err(FileError::on("open", &path))?;
+        while 0 < file.read(&mut part).map_err(FileError::on("read", &path))? {}
+    }
+    Ok(())
 }
 
 /// sled takes the last file named `snap.` for the newest snapshot, finished or not.
