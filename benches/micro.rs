@@ -27,7 +27,7 @@ use micro::book::{BATCH, Book, START_S, access_digest, log_of};
 use micro::forgetful::Forgetful;
 use micro::timing::{cost, cost_once, heading};
 use token_ledger::domain::decide::decide;
-use token_ledger::domain::record::Record;
+use token_ledger::domain::record::{Decoder, Record};
 use token_ledger::domain::state::State;
 use token_ledger::domain::view::View;
 use token_ledger::ledger::replay::replay;
@@ -41,6 +41,10 @@ use token_ledger::types::time::Timestamp;
 
 /// The writer's work for one refresh is to stay below this, in seconds.
 const REFRESH_TARGET_S: f64 = 4e-6;
+
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let (mut grants, mut only) = (10_000, None);
@@ -114,9 +118,15 @@ fn records(grants: u64) {
             black_box(record.encode().unwrap());
         }
     });
-    cost("record decode", "record", bytes.len(), || {
+    cost("record decode, one by itself", "record", bytes.len(), || {
         for bytes in bytes {
             black_box(Record::decode(bytes).unwrap());
+        }
+    });
+    let mut decoder = Decoder::default();
+    cost("record decode, one after the other", "record", bytes.len(), || {
+        for bytes in bytes {
+            black_box(decoder.decode(bytes).unwrap());
         }
     });
     cost("leaf hash (SHA-256)", "record", bytes.len(), || {

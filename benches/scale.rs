@@ -31,6 +31,10 @@ mod scale {
 
 use std::path::Path;
 
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     // cargo adds `--bench` at the end.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -50,7 +54,7 @@ fn main() {
         }
         ["start", dir] => scale::start::run(Path::new(dir)),
         ["scan", dir] => scale::start::scan(Path::new(dir)),
-        ["flat", small, large] => scale::flat::run([Path::new(small), Path::new(large)], 5),
+        ["flat", small, large] => scale::flat::run([Path::new(small), Path::new(large)], 2),
         ["flat", small, large, seconds] => {
             scale::flat::run([Path::new(small), Path::new(large)], number(seconds));
         }

@@ -83,13 +83,15 @@ pub fn follow(
 pub fn check_signed(note: &Note, name: &str, keys: &[NoteVerifier]) -> Result<(), FollowError> {
     let of_log: Vec<NoteVerifier> =
         keys.iter().filter(|key| key.kind() == NoteKeyKind::Note).cloned().collect();
-    match note.open(&of_log) {
-        Ok(_) => Ok(()),
-        Err(source) => {
-            let (name, source) = (name.to_owned(), CheckpointError::from(source));
-            Err(FollowError::NotSigned { name, source })
-        }
-    }
+    // With a date that is not the log's nobody could open the copy any more.
+    let dating = of_log.iter().map(NoteVerifier::dating);
+    let known: Vec<NoteVerifier> = of_log.iter().cloned().chain(dating).collect();
+    let source = match note.open(&known) {
+        Ok(verified) if verified.iter().any(|by| by.at.is_none()) => return Ok(()),
+        Ok(_) => CheckpointError::NotSignedByLog,
+        Err(error) => error.into(),
+    };
+    Err(FollowError::NotSigned { name: name.to_owned(), source })
 }
 
 /// Whether the directory has this checkpoint as it is, or with more signatures: one without its

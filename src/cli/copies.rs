@@ -182,6 +182,10 @@ pub fn backup(args: &BackupArgs, console: &mut Console<'_>) -> Result<(), CliErr
     let follower = Follower { path, prefix, keys, directory: None };
     let mut remote = Remote::new(profile)?;
     runtime()?.block_on(async {
+        // What was answered until now is in the copy, not only what a checkpoint covers already.
+        if let Err(error) = remote.ask(&Call::post(&["admin", "checkpoint"])).await {
+            tracing::warn!(%error, "no fresh checkpoint: the copy ends at the newest there is");
+        }
         // The log first: the vault's copy then knows everybody in it.
         let bearer = remote.bearer().await?;
         let (_, followed) = step(follower, Some(bearer)).await?;

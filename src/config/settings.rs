@@ -158,6 +158,8 @@ settings! {
             "Connections that wait to be accepted; more are refused by the system.";
         client_request_timeout_ms: u64 = 5000, 100..=600000,
             "How long a client may take to send the head of a request.";
+        unread_answer_timeout_ms: u32 = 20000, 1000..=3600000,
+            "How long a client may leave an answer unread before its connection is closed.";
         keep_alive_s: u32 = 75, 0..=3600,
             "How long an idle connection is kept; 0 closes it after each answer.";
         shutdown_timeout_s: u32 = 30, 1..=600,

@@ -24,6 +24,23 @@ pub(super) fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     URL_SAFE_NO_PAD.decode(text).ok().map(Zeroizing::new)
 }
 
+/// How many bytes `text` stands for, without making them; `None` as for [`decode`].
+pub(super) fn decoded_len(text: &str) -> Option<usize> {
+    let allowed = |all: bool, c: u8| all & (c.is_ascii_alphanumeric() | matches!(c, b'-' | b'_'));
+    // Without an early end, so that many characters are looked at in one step.
+    if !text.bytes().fold(true, allowed) {
+        return None;
+    }
+    // What the last character says past the last byte must be 0 (RFC 4648 section 3.5).
+    let ends_well = match (text.len() % 4, text.bytes().last()) {
+        (0, _) => true,
+        (2, Some(last)) => b"AQgw".contains(&last),
+        (3, Some(last)) => b"AEIMQUYcgkosw048".contains(&last),
+        (_, _) => false,
+    };
+    ends_well.then_some(text.len() * 3 / 4)
+}
+
 /// The `N` bytes of `text`; `None` for every other length too.
 pub(super) fn decode_exact<const N: usize>(text: &str) -> Option<Zeroizing<[u8; N]>> {
     let mut bytes = Zeroizing::new([0; N]);
@@ -40,6 +57,18 @@ pub(super) fn decode_exact<const N: usize>(text: &str) -> Option<Zeroizing<[u8; 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_is_told_of_exactly_the_texts_that_are_decoded() {
+        let characters = || (0x20..=0x7F_u8).map(char::from).chain(['é']);
+        for beginning in ["", "A", "AA", "AAA", "AAAA", "A+", "AA=A"] {
+            for (a, b) in characters().flat_map(|a| characters().map(move |b| (a, b))) {
+                let text = format!("{beginning}{a}{b}");
+                assert_eq!(decoded_len(&text), decode(&text).map(|b| b.len()), "{text:?}");
+            }
+        }
+        assert_eq!(decoded_len(""), Some(0));
+    }
 
     #[test]
     fn one_text_for_the_same_bytes() {

@@ -86,8 +86,8 @@ impl FromStr for Sealed {
         if PREFIX.len() + base64url::text_len(most) < text.len() {
             return Err(NotSealed);
         }
-        let raw = text.strip_prefix(PREFIX).and_then(base64url::decode).ok_or(NotSealed)?;
-        if raw.len() < NONCE_BYTES + TAG_BYTES {
+        let bytes = text.strip_prefix(PREFIX).and_then(base64url::decoded_len);
+        if bytes.is_none_or(|bytes| bytes < NONCE_BYTES + TAG_BYTES) {
             return Err(NotSealed);
         }
         Ok(Self(text.into()))

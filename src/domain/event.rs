@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::seal::Sealed;
 use crate::domain::client::{AccessTokenFormat, ClientMetadata};
+use crate::domain::scan::{Scan, Scanned};
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, OriginTag, Seq, SubjectId};
 use crate::types::resource::Resources;
@@ -37,6 +38,14 @@ macro_rules! events {
             ) -> Option<Result<Self, serde_json::Error>> {
                 match (kind, version) {
                     $(($name, $version) => Some(serde_json::from_str(data).map(Self::$variant)),)*
+                    _ => None,
+                }
+            }
+
+            /// As [`Event::decode`] for data that is written as this program writes it.
+            pub(super) fn scan(kind: &str, version: u32, from: &mut Scan<'_>) -> Option<Self> {
+                match (kind, version) {
+                    $(($name, $version) => $variant::scanned(from).map(Self::$variant),)*
                     _ => None,
                 }
             }
@@ -117,6 +126,15 @@ macro_rules! data {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Scanned for $name {
+            fn scanned(from: &mut Scan<'_>) -> Option<Self> {
+                from.open()?;
+                $(let $field = from.member(concat!("\"", stringify!($field), "\":"))?;)*
+                from.close()?;
+                Some(Self { $($field,)* })
+            }
+        }
     };
 }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::crypto::seal::Sealed;
 use crate::domain::event::Event;
+use crate::domain::scan::{Scan, Shared};
 use crate::types::digest::LeafHash;
 use crate::types::id::{ClientId, GrantId, RequestId, Seq, SubjectId};
 use crate::types::time::Timestamp;
@@ -251,14 +252,38 @@ impl Record {
         Ok(bytes)
     }
 
-    /// The record that `bytes` hold, upcast to the newest version of its type.
+    /// The record that `bytes` hold, upcast to the newest version of its type. [`Decoder`] reads many.
     ///
     /// # Errors
     /// [`NotARecord`] when they are no record that a version of this program up to this one wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, NotARecord> {
-        if RECORD_BYTES_MAX < bytes.len() {
-            return Err(NotARecord::TooLong(bytes.len()));
-        }
+        Decoder { shared: Shared::default() }.decode(bytes)
+    }
+
+    /// The record, where it is written as [`Record::encode`] writes it.
+    fn scan(from: &mut Scan<'_>) -> Option<Self> {
+        from.open()?;
+        let (seq, at) = (from.member("\"seq\":")?, from.member("\"at\":")?);
+        from.literal(",\"type\":")?;
+        let kind = from.text()?;
+        let version = from.member("\"v\":")?;
+        let about = About {
+            client: from.maybe("\"client\":")?,
+            subject: from.maybe("\"subject\":")?,
+            grant: from.maybe("\"grant\":")?,
+        };
+        let (request, actor) = (from.member("\"request\":")?, from.member("\"actor\":")?);
+        let (origin, back) = (from.maybe("\"origin\":")?, from.member("\"back\":")?);
+        let prev = from.maybe("\"prev\":")?;
+        from.literal(",\"data\":")?;
+        let event = Event::scan(kind, version, from)?;
+        from.close()?;
+        let record = Self { seq, at, about, request, actor, origin, back, prev, event };
+        from.is_at_end().then_some(record)
+    }
+
+    /// The record in any way that JSON has to write it.
+    fn parse(bytes: &[u8]) -> Result<Self, NotARecord> {
         let read: Read<'_> = serde_json::from_slice(bytes)?;
         let event = Event::decode(&read.r#type, read.v, read.data.get()).ok_or_else(|| {
             NotARecord::UnknownType { kind: read.r#type.clone().into_owned(), version: read.v }
@@ -276,3 +301,36 @@ impl Record {
         })
     }
 }
+
+/// Reads one record after the other, and remembers what many of them share. Reads what
+/// [`Record::decode`] reads, and refuses what that refuses.
+#[derive(Debug)]
+pub struct Decoder {
+    shared: Shared,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { shared: Shared::with_places() }
+    }
+}
+
+impl Decoder {
+    /// As [`Record::decode`].
+    ///
+    /// # Errors
+    /// As [`Record::decode`].
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Record, NotARecord> {
+        if RECORD_BYTES_MAX < bytes.len() {
+            return Err(NotARecord::TooLong(bytes.len()));
+        }
+        let mut scan = Scan::of(bytes, &mut self.shared);
+        match scan.as_mut().and_then(Record::scan) {
+            Some(record) => Ok(record),
+            None => Record::parse(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -84,9 +84,13 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     })
 }
 
-/// An address, with or without brackets and port.
+/// An address, with or without brackets and port. One with a zone means something on one link only:
+/// no `node` of RFC 7239 section 6 has one, but the library reads it where there is a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
+    if text.contains('%') {
+        return None;
+    }
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
     let address = text.parse::<IpAddr>().ok().or_else(with_port).or_else(bracketed);
@@ -132,6 +136,9 @@ mod tests {
         // What cannot be read is not passed over, or a caller could put itself behind it.
         assert_eq!(of(&["192.0.2.1, unknown, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(of(&["192.0.2.1,"]), "10.0.0.1");
+        for zoned in ["fe80::1%1", "[fe80::1%1]", "[fe80::1%1]:4711"] {
+            assert_eq!(of(&[zoned]), "10.0.0.1", "{zoned}");
+        }
     }
 
     #[test]

@@ -6,12 +6,18 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{self, Data, PathConfig, ServiceConfig};
 use actix_web::{App as ActixApp, HttpRequest, HttpServer, Resource, Route};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_tcp_user_timeout};
 use rustls::ServerConfig;
 
 use crate::http::app::App;
 use crate::http::respond::{method_not_allowed, not_found, not_found_error};
 use crate::http::unread::close_after;
 use crate::http::{clients, evidence, health, inquiries, operations, public};
+
+/// How much of what a client sent waits in the system for each connection. The HTTP library decodes
+/// every request that it can read before it answers the first, some hundred times their size in
+/// memory: so this bounds what a client holds that sends on and reads no answer.
+const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The same bounds for both listeners, with TLS or without; their types differ.
 macro_rules! served {
@@ -68,6 +74,8 @@ pub struct ServerLimits {
     pub backlog_connections_max: u32,
     /// How long the head of a request may take, in milliseconds.
     pub client_request_timeout_ms: u64,
+    /// How long an answer may lie unread on its way, in milliseconds.
+    pub unread_answer_timeout_ms: u32,
     /// How long an idle connection is kept, in seconds; 0 closes it at once.
     pub keep_alive_s: u64,
     /// How long requests in flight may take once the service stops, in seconds.
@@ -99,6 +107,9 @@ pub fn listen(
         // Once more, as the standard library sets a bound of its own when it binds.
         let backlog = i32::try_from(limits.backlog_connections_max).unwrap_or(i32::MAX);
         rustix::net::listen(socket, backlog)?;
+        // What is set here, each accepted connection has.
+        set_socket_recv_buffer_size(socket, RECEIVE_BUFFER_BYTES)?;
+        set_tcp_user_timeout(socket, limits.unread_answer_timeout_ms)?;
     }
     let (public, admin) = (public_socket.local_addr()?, admin_socket.local_addr()?);
     let issuer_path = app.edge.issuer.path().to_owned();

@@ -1,20 +1,21 @@
 //! From the files of a log to its fold: projection and tree as they were when the last record was
 //! written. Reads, and makes again what can be made from the log; never repairs the log.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use crate::domain::state::State;
 use crate::ledger::open::OpenError;
 use crate::ledger::replay::replay_onto;
-use crate::ledger::snapshot::{Fold, restore};
+use crate::ledger::snapshot::{Fold, read_newest};
 use crate::ledger::tree::Tree;
-use crate::log::directory::{CleanMark, DataDirectory};
+use crate::log::directory::{CleanMark, DataDirectory, MARKER};
 use crate::log::journaled::JournaledStore;
 use crate::log::reached;
 use crate::log::side_table::SideTable;
 use crate::log::sled::SledDatabase;
 use crate::log::snapshots::Snapshots;
-use crate::log::store::Store;
+use crate::log::store::{Store, StoreError};
 use crate::types::id::Seq;
 
 /// An open log and its fold.
@@ -25,6 +26,24 @@ pub(super) struct Folded {
     pub(super) state: State,
     /// The last record of the snapshot that the fold began with.
     pub(super) newest_snapshot: Option<Seq>,
+}
+
+/// An open log, and the table of what follows from its records.
+struct Log {
+    database: Arc<SledDatabase>,
+    store: Arc<dyn Store>,
+    tiles: Arc<dyn SideTable>,
+}
+
+fn open_store(directory: &DataDirectory, cache_bytes_max: u64) -> Result<Log, StoreError> {
+    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
+    let journaled = JournaledStore::open(Arc::clone(&database))?;
+    if 0 < journaled.recovered() {
+        let records = journaled.recovered();
+        tracing::info!(records, "what only the journal held was put into the log");
+    }
+    let tiles = journaled.table();
+    Ok(Log { database, store: Arc::new(journaled), tiles })
 }
 
 /// Opens the log in `directory` and folds it, from a snapshot on where there is one to go by.
@@ -38,16 +57,15 @@ pub(super) fn open_and_fold(
     snapshots: Option<&Snapshots>,
     mut progress: impl FnMut(Seq),
 ) -> Result<Folded, OpenError> {
-    let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
-    let journaled = JournaledStore::open(Arc::clone(&database))?;
-    if 0 < journaled.recovered() {
-        let records = journaled.recovered();
-        tracing::info!(records, "what only the journal held was put into the log");
-    }
-    let tiles = journaled.table();
-    let store: Arc<dyn Store> = Arc::new(journaled);
-    let (marked, empty) = (&directory.marker().issuer, Fold::default);
-    let fold = snapshots.map_or_else(empty, |kept| restore(kept, marked, store.as_ref()));
+    let marked = &directory.marker().issuer;
+    // Each takes about as long as the other.
+    let (log, unjudged) = std::thread::scope(|scope| {
+        let reading = snapshots.map(|kept| scope.spawn(move || read_newest(kept, marked)));
+        let log = open_store(directory, cache_bytes_max);
+        (log, reading.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    });
+    let Log { database, store, tiles } = log?;
+    let fold = unjudged.map_or_else(Fold::default, |read| read.judged_by(store.as_ref()));
     let (tree, mut state) = resume(&tiles, &store, fold);
     let newest_snapshot = state.head().map(|head| head.seq);
     replay_onto(&mut state, store.as_ref(), |next| {
@@ -74,7 +92,8 @@ pub(super) fn open_and_fold(
     }
     let found = state.issuer();
     if marked != found {
-        return Err(OpenError::Issuer { marked: marked.clone(), found: found.to_owned() });
+        let marker = directory.path().join(MARKER).display().to_string();
+        return Err(OpenError::Issuer { marker, marked: marked.clone(), found: found.to_owned() });
     }
     Ok(Folded { database, store, tree: Arc::new(tree), state, newest_snapshot })
 }

@@ -105,8 +105,12 @@ pub enum OpenError {
         copy: String,
     },
     /// The log is of another issuer than the directory's marker says.
-    #[error("the log is of {found}, but the directory is marked for {marked}: files were mixed up")]
+    #[error(
+        "the log is of {found}, but {marker} says {marked}: files were mixed up, or that one is damaged; put it back from a backup"
+    )]
     Issuer {
+        /// The marker.
+        marker: String,
         /// What the marker says.
         marked: String,
         /// What the first record says.

@@ -1,88 +1,64 @@
-//! Reading the log on several threads: one reads blocks, some decode and hash, and the caller folds
-//! in order what they made. What is wrong with a record is told when its turn has come.
+//! Reading the log on three threads: one reads blocks and checks them, and often waits for the disk;
+//! one hashes; and the caller folds in order what is in them. What is wrong with a record is told
+//! when its turn has come.
+//!
+//! Records are decoded by the thread that folds them: they are made of many small allocations and
+//! shared values, which cost more to hand over to another core than to make.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 
-use crate::domain::record::{NotARecord, Record};
 use crate::ledger::replay::LogError;
 use crate::log::block::Block;
 use crate::log::leaf::leaf_hash;
-use crate::log::store::{Store, StoreError, records_from};
+use crate::log::store::{Store, records_from};
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 
 /// Fewer records than this are read by the caller alone.
 const RECORDS_MIN: u64 = 4096;
-/// Blocks that are read before the caller has come to them, of 64 KiB at most.
-const BLOCKS_AHEAD_MAX: usize = 256;
-/// More threads would wait for the one that folds.
-const DECODERS_MAX: usize = 4;
+/// Blocks that wait for the next thread, of 64 KiB at most.
+const BLOCKS_AHEAD_MAX: usize = 128;
 
-type Decoded = (Result<Record, NotARecord>, LeafHash);
-type Part = Result<Vec<Decoded>, StoreError>;
+/// A block and the leaf hash of each of its records.
+type Hashed = (Block, Vec<LeafHash>);
 
-/// Gives all records of `store` from `from` on to `fold`, in order, until it fails.
+/// Gives all records of `store` from `from` on to `fold`, a block at a time, in order, until it
+/// fails.
 ///
 /// # Errors
 /// What `fold` answered, or that a block cannot be read.
 pub(super) fn read_ahead(
     store: &dyn Store,
     from: Seq,
-    mut fold: impl FnMut(Result<Record, NotARecord>, LeafHash) -> Result<(), LogError>,
+    mut fold: impl FnMut(&[(&[u8], LeafHash)]) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
+    let mut fold_block = |(block, leaves): Hashed| {
+        let records = block.iter().zip(leaves).filter(|((seq, _), _)| from <= *seq);
+        fold(&records.map(|((_, bytes), leaf)| (bytes, leaf)).collect::<Vec<_>>())
+    };
     if store.end()?.0.saturating_sub(from.0) < RECORDS_MIN {
-        for block in records_from(store, from) {
-            for (decoded, leaf) in decode(&block?, from) {
-                fold(decoded, leaf)?;
-            }
-        }
-        return Ok(());
+        return records_from(store, from).try_for_each(|block| fold_block(hashed(block?)));
     }
-    let decoders = std::thread::available_parallelism().map_or(1, usize::from).min(DECODERS_MAX);
     std::thread::scope(|scope| {
-        let (to_decoders, blocks) = bounded::<(Block, Sender<Part>)>(BLOCKS_AHEAD_MAX);
-        let (in_order, parts) = bounded::<Receiver<Part>>(BLOCKS_AHEAD_MAX);
-        for _ in 0..decoders {
-            let blocks = blocks.clone();
-            scope.spawn(move || {
-                for (block, part) in blocks {
-                    // Nobody waits for it any more after a failure.
-                    let _ = part.send(Ok(decode(&block, from).collect()));
-                }
-            });
-        }
-        scope.spawn(move || read_blocks(store, from, &to_decoders, &in_order));
-        for part in parts {
-            // A decoder that panicked ends the scope with its panic.
-            let Ok(part) = part.recv() else { break };
-            for (decoded, leaf) in part? {
-                fold(decoded, leaf)?;
-            }
-        }
-        Ok(())
+        let (read, to_hash) = bounded(BLOCKS_AHEAD_MAX);
+        let (hash, blocks) = bounded(BLOCKS_AHEAD_MAX);
+        scope.spawn(move || pass_on(records_from(store, from), &read));
+        scope.spawn(move || pass_on(to_hash.into_iter().map(|block| block.map(hashed)), &hash));
+        // A thread that panicked ends the scope with its panic.
+        blocks.into_iter().try_for_each(|block| fold_block(block?))
     })
 }
 
-fn read_blocks(
-    store: &dyn Store,
-    from: Seq,
-    to_decoders: &Sender<(Block, Sender<Part>)>,
-    in_order: &Sender<Receiver<Part>>,
-) {
-    for block in records_from(store, from) {
-        let (sender, part) = bounded(1);
-        let sent = match block {
-            Ok(block) => to_decoders.send((block, sender)).is_ok(),
-            Err(error) => sender.send(Err(error)).is_ok(),
-        };
-        if !sent || in_order.send(part).is_err() {
+fn pass_on<T>(from: impl Iterator<Item = T>, to: &Sender<T>) {
+    for next in from {
+        // Nobody waits for it any more after a failure.
+        if to.send(next).is_err() {
             return;
         }
     }
 }
 
-/// The records of a block that do not lie before `from`.
-fn decode(block: &Block, from: Seq) -> impl Iterator<Item = Decoded> {
-    let wanted = block.iter().filter(move |(seq, _)| from <= *seq);
-    wanted.map(|(_, bytes)| (Record::decode(bytes), leaf_hash(bytes)))
+fn hashed(block: Block) -> Hashed {
+    let leaves = block.iter().map(|(_, bytes)| leaf_hash(bytes)).collect();
+    (block, leaves)
 }

@@ -2,7 +2,7 @@
 //! one. Made by a thread that folds the log apart from the writer, and at a clean stop; never
 //! trusted past what the log says: the record that it ends at must be there, with its hash.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -90,32 +90,65 @@ pub struct Fold {
 /// What the newest usable snapshot holds, or nothing: then all of the log is to be folded. Says in
 /// the log file why another one was passed over.
 pub fn restore(snapshots: &Snapshots, issuer: &str, store: &dyn Store) -> Fold {
+    read_newest(snapshots, issuer).judged_by(store)
+}
+
+/// The newest snapshot that is whole, before the log had its say: it can be read while the log is
+/// still being opened. Not to be gone by until [`Unjudged::judged_by`].
+pub struct Unjudged<'a> {
+    issuer: &'a str,
+    read: Option<(PathBuf, Fold)>,
+    /// Older ones, the newest first.
+    older: std::vec::IntoIter<PathBuf>,
+}
+
+/// Reads the newest snapshot of the ledger of `issuer`, or an older one where that is of no use.
+pub fn read_newest<'a>(snapshots: &Snapshots, issuer: &'a str) -> Unjudged<'a> {
     let paths = snapshots.newest_first().unwrap_or_else(|error| {
         tracing::warn!(%error, "the snapshots cannot be read: the whole log is folded instead");
         Vec::new()
     });
-    for path in paths {
-        match read(&path, issuer, store) {
-            Ok(fold) => return fold,
-            Err(why) => {
-                let path = path.display();
-                tracing::warn!(%path, %why, "this snapshot is not used; the log says the same");
+    let mut unjudged = Unjudged { issuer, read: None, older: paths.into_iter() };
+    unjudged.read_next();
+    unjudged
+}
+
+impl Unjudged<'_> {
+    /// What it holds, if the log has the record that it ends at; else what the next one holds.
+    pub fn judged_by(mut self, store: &dyn Store) -> Fold {
+        while let Some((path, fold)) = self.read.take() {
+            match judge(&fold, store) {
+                Ok(()) => return fold,
+                Err(why) => pass_over(&path, &why),
+            }
+            self.read_next();
+        }
+        Fold::default()
+    }
+
+    fn read_next(&mut self) {
+        for path in self.older.by_ref() {
+            match read(&path, self.issuer) {
+                Ok(fold) => {
+                    self.read = Some((path, fold));
+                    return;
+                }
+                Err(why) => pass_over(&path, &why),
             }
         }
     }
-    Fold::default()
 }
 
-fn read(path: &Path, issuer: &str, store: &dyn Store) -> Result<Fold, Unusable> {
+fn pass_over(path: &Path, why: &Unusable) {
+    let path = path.display();
+    tracing::warn!(%path, %why, "this snapshot is not used; the log says the same");
+}
+
+fn read(path: &Path, issuer: &str) -> Result<Fold, Unusable> {
     let mut file = SnapshotFile::open(path, FORMAT, SECTION_BYTES_MAX)?;
     let SnapshotHead { issuer: found, seq, leaf, .. } = file.head.clone();
     if found != issuer {
         return Err(Unusable::Issuer { found });
-    }
-    let end = store.end()?;
-    let Some(block) = store.block(seq)? else { return Err(Unusable::Ahead { seq, end }) };
-    if block.record(seq).map(leaf_hash) != Some(leaf) {
-        return Err(Unusable::OtherLog { seq });
     }
     let mut restoring = Restoring::default();
     while let Some((kind, bytes)) = file.section()? {
@@ -128,6 +161,17 @@ fn read(path: &Path, issuer: &str, store: &dyn Store) -> Result<Fold, Unusable> 
         return Err(Unusable::Torn);
     }
     Ok(Fold { state, frontier })
+}
+
+/// Whether the log has the record that `fold` ends at.
+fn judge(fold: &Fold, store: &dyn Store) -> Result<(), Unusable> {
+    let Head { seq, leaf, .. } = fold.state.head().ok_or(Unusable::Torn)?;
+    let end = store.end()?;
+    let Some(block) = store.block(seq)? else { return Err(Unusable::Ahead { seq, end }) };
+    match block.record(seq).map(leaf_hash) == Some(leaf) {
+        true => Ok(()),
+        false => Err(Unusable::OtherLog { seq }),
+    }
 }
 
 /// Writes a snapshot of `state`, whose tree has the edge `frontier`; `Ok` means durable.

@@ -20,7 +20,7 @@ use ::sled::{Batch, Db, IVec, Tree};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
-use self::engine::{engine_error, open_engine, remove_torn_snapshots};
+use self::engine::{Engine, engine_error, open_engine, read_first, remove_torn_snapshots};
 use self::segments::{Place, Segments};
 pub use self::side_table::{ROW_BYTES_MAX, SledRows};
 use super::block::{Block, split};
@@ -37,7 +37,7 @@ type Entry = (IVec, Option<IVec>);
 /// One sled database, with the durability that sled itself lacks.
 pub struct SledDatabase {
     // Dropped before `data`, which waits for its end.
-    db: Db,
+    db: Engine,
     data: DataFile,
     dir: PathBuf,
     cache_bytes_max: u64,
@@ -109,6 +109,7 @@ impl SledDatabase {
             }
         }
         remove_torn_snapshots(dir)?;
+        read_first(dir)?;
         let database = Self::over(dir, &OpenOptions::new(), cache_bytes_max)?;
         // Opening may have replaced the snapshot.
         file::sync_directory(dir)?;
@@ -160,7 +161,7 @@ impl SledDatabase {
     /// and panic where that fails: its lock stays until the process ends.
     pub(super) fn poison(&self) {
         self.poisoned.store(true, Ordering::Release);
-        std::mem::forget(self.db.clone());
+        std::mem::forget(Db::clone(&self.db));
     }
 
     /// Whether nothing is written any more.

@@ -65,6 +65,7 @@ pub(super) fn server_limits(config: &Config) -> ServerLimits {
         connections_max: config.connections_max,
         backlog_connections_max: config.backlog_connections_max,
         client_request_timeout_ms: config.client_request_timeout_ms,
+        unread_answer_timeout_ms: config.unread_answer_timeout_ms,
         keep_alive_s: u64::from(config.keep_alive_s),
         shutdown_timeout_s: u64::from(config.shutdown_timeout_s),
     }

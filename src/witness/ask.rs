@@ -164,8 +164,11 @@ impl WitnessClient {
                 }
                 cosigned => Ok(Answer::Conflict { cosigned }),
             },
-            // The proof was made from the size that it named: its tree of that size is another.
-            StatusCode::UNPROCESSABLE_ENTITY => Err(Unwitnessed::Forked { size: request.old_size }),
+            // The proof was made from the size that it named: its tree of that size is another. There
+            // is only one of size 0, so then it says nothing about this log.
+            StatusCode::UNPROCESSABLE_ENTITY if 0 < request.old_size => {
+                Err(Unwitnessed::Forked { size: request.old_size })
+            }
             StatusCode::NOT_FOUND => Err(Unwitnessed::UnknownLog),
             StatusCode::FORBIDDEN => Err(Unwitnessed::NotTrusted),
             other => Err(Unwitnessed::Status(other.as_u16())),

@@ -11,7 +11,7 @@ use crate::clients::{Load, Parties, Promised, Tally, check, fresh};
 use crate::errors::copy;
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Process, binary, verify};
+use crate::service::{Process, binary, has_panicked, verify};
 
 const CLIENTS: usize = 3;
 
@@ -191,7 +191,7 @@ fn damage(path: &Path, places: &[u64], random: &mut Random) -> String {
 fn helps(said: &str, data: &Path) -> bool {
     let names = said.contains(data.to_str().unwrap()) || said.contains("record ");
     let tells = ["restore", "remove", "put it back", "put back", "check", "run a newer"];
-    names && tells.iter().any(|word| said.contains(word)) && !said.contains("panicked")
+    names && tells.iter().any(|word| said.contains(word)) && !has_panicked(said)
 }
 
 fn read_log(whole: &Whole, data: &Path) -> Outcome {
@@ -201,7 +201,7 @@ fn read_log(whole: &Whole, data: &Path) -> Outcome {
         let helps = helps(&said, data);
         return if helps { Outcome::Refused } else { Outcome::Wrong(said) };
     }
-    if said.contains("panicked") {
+    if has_panicked(&said) {
         return Outcome::Wrong(said);
     }
     if done.stdout == whole.records {

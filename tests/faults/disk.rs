@@ -50,6 +50,50 @@ struct Platter {
     since: Vec<(usize, Vec<u8>)>,
     /// Whether every write and flush fails.
     is_broken: bool,
+    aim: Option<Aim>,
+    /// What would be left after the cut that was aimed at.
+    hit: Option<Vec<u8>>,
+}
+
+/// At which write or flush from now on the power fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Aim {
+    pub at: Touch,
+    /// From 1. A write is in the cache by then; a flush is not done yet.
+    pub nth: u64,
+    pub unflushed: Unflushed,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    Write,
+    Flush,
+}
+
+impl Platter {
+    fn left(&self, unflushed: Unflushed, random: &mut Random) -> Vec<u8> {
+        let mut left = match unflushed {
+            Unflushed::Kept => return self.now.clone(),
+            Unflushed::Lost | Unflushed::Torn => self.flushed.clone(),
+        };
+        if unflushed == Unflushed::Torn {
+            for (offset, bytes) in &self.since {
+                keep_some(&mut left, *offset, bytes, random);
+            }
+        }
+        left
+    }
+
+    fn touched(&mut self, how: Touch) {
+        let Some(aim) = self.aim.as_mut().filter(|aim| aim.at == how) else { return };
+        aim.nth -= 1;
+        if aim.nth == 0 {
+            let (unflushed, mut random) = (aim.unflushed, Random::new(aim.seed));
+            self.aim = None;
+            self.hit = Some(self.left(unflushed, &mut random));
+        }
+    }
 }
 
 /// A disk; its file is `disk` below the directory that it was mounted at.
@@ -62,8 +106,14 @@ pub struct Disk {
 impl Disk {
     /// Serves `image` as a file below `at`, an empty directory.
     pub fn serve(image: Vec<u8>, at: &Path) -> Self {
-        let platter =
-            Platter { now: image.clone(), flushed: image, since: Vec::new(), is_broken: false };
+        let platter = Platter {
+            now: image.clone(),
+            flushed: image,
+            since: Vec::new(),
+            is_broken: false,
+            aim: None,
+            hit: None,
+        };
         let platter = Arc::new(Mutex::new(platter));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("faults".to_owned())];
@@ -77,17 +127,20 @@ impl Disk {
 
     /// What the disk would hold if the power failed now.
     pub fn cut(&self, unflushed: Unflushed, random: &mut Random) -> Vec<u8> {
-        let platter = self.platter.lock();
-        let mut left = match unflushed {
-            Unflushed::Kept => return platter.now.clone(),
-            Unflushed::Lost | Unflushed::Torn => platter.flushed.clone(),
-        };
-        if unflushed == Unflushed::Torn {
-            for (offset, bytes) in &platter.since {
-                keep_some(&mut left, *offset, bytes, random);
-            }
-        }
-        left
+        self.platter.lock().left(unflushed, random)
+    }
+
+    /// Lets the power fail at one write or flush to come, while everything goes on.
+    pub fn aim(&self, aim: Aim) {
+        let mut platter = self.platter.lock();
+        (platter.aim, platter.hit) = (Some(aim), None);
+    }
+
+    /// What the disk would hold after the cut that was aimed at, if that moment has come.
+    pub fn hit(&self) -> Option<Vec<u8>> {
+        let mut platter = self.platter.lock();
+        platter.aim = None;
+        platter.hit.take()
     }
 
     /// From now on every write and flush fails, as on a disk that dies.
@@ -189,6 +242,7 @@ impl Filesystem for Face {
         }
         platter.now[from..from + data.len()].copy_from_slice(data);
         platter.since.push((from, data.to_vec()));
+        platter.touched(Touch::Write);
         reply.written(data.len() as u32);
     }
 
@@ -201,6 +255,7 @@ impl Filesystem for Face {
         if platter.is_broken {
             return reply.error(Errno::EIO);
         }
+        platter.touched(Touch::Flush);
         let platter = &mut *platter;
         for (offset, bytes) in platter.since.drain(..) {
             platter.flushed[offset..offset + bytes.len()].copy_from_slice(&bytes);

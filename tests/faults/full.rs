@@ -11,7 +11,7 @@ use crate::disk::Unflushed;
 use crate::mount::{FileSystem, Mounted};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Administrator, Process, Service, verify};
+use crate::service::{Administrator, Process, Service, has_panicked, verify};
 use crate::wire::{Wire, form, get};
 
 const CLIENTS: usize = 4;
@@ -91,15 +91,12 @@ fn after_the_end(
     scratch: &Path,
 ) -> (Tally, Option<String>) {
     let (code, said) = service.ended();
-    if code.is_none_or(|code| code == 0)
-        || said.contains("panicked")
-        || !said.contains("write failed")
-    {
+    if code.is_none_or(|code| code == 0) || has_panicked(&said) || !said.contains("write failed") {
         tally.wrong.push(format!("after a failed write it ended with {code:?}: {said}"));
     }
     // Still full: it does not start, or serves nothing that it cannot keep; and harms nothing.
     if let Err(said) = Process::serve(data, scratch).ready()
-        && said.contains("panicked")
+        && has_panicked(&said)
     {
         tally.wrong.push(format!("a start on a full disk: {said}"));
     }
@@ -134,7 +131,7 @@ fn dead(random: &mut Random, scratch: &Path) -> (Tally, Option<String>) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let said = service.said();
-    if said.contains("panicked") || !said.contains("write failed") {
+    if has_panicked(&said) || !said.contains("write failed") {
         tally.wrong.push(format!("on a dead disk it said: {said}"));
     }
     service.kill();

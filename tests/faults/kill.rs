@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clients::{Load, Parties, Tally, check, check_reuse, fresh};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Process, verify};
+use crate::service::{Process, has_panicked, verify};
 
 const CLIENTS: usize = 8;
 /// So that the copies made before each recovery stay small.
@@ -41,7 +41,7 @@ fn ledger(kills: u64, random: &mut Random, scratch: &Path, report: &mut Report) 
                 std::thread::sleep(Duration::from_millis(random.below(400)));
                 process.kill();
                 let said = process.said();
-                let failed = (said.contains("panicked") || said.contains("error:")).then_some(said);
+                let failed = (has_panicked(&said) || said.contains("error:")).then_some(said);
                 report.round("kill during start", Tally::default(), failed);
                 continue;
             }

@@ -1,8 +1,8 @@
-//! Faults of the world, on the real binary: power cuts, `kill -9`, clean stops under load, full
-//! disks, I/O errors at every call, damaged files.
+//! Faults of the world, on the real binary: power cuts, `kill -9` at any moment and at each step, clean
+//! stops under load, full disks, I/O errors at every call, overload, clocks that step, damaged files.
 //!
-//! `cargo test --test faults -- [power] [kill] [stop] [full] [errors] [damage] [--rounds N]
-//! [--seed S] [--loud]`; without a name all of them. It prints one table, and ends with how many
+//! `cargo test --test faults -- [power] [kill] [stop] [full] [errors] [steps] [overload] [clock]
+//! [damage] [--rounds N] [--part I/N] [--seed S] [--loud]`; without a name all of them. It prints one table, and ends with how many
 //! rounds passed and failed. What cannot run here is named. See `tests/faults/README.md`.
 #![allow(
     clippy::unwrap_used,
@@ -13,18 +13,25 @@
     unreachable_pub
 )]
 
+mod aims;
 mod clients;
+mod clock;
 mod damage;
 mod disk;
 mod errors;
 mod full;
 mod kill;
 mod mount;
+mod overload;
 mod power;
 mod random;
 mod report;
 mod service;
+mod stage;
+mod steps;
 mod stop;
+mod strace;
+mod tools;
 mod wire;
 
 use std::path::PathBuf;
@@ -50,6 +57,11 @@ fn options() -> Options {
         match word.as_str() {
             "--rounds" => options.rounds = Some(words.next().unwrap().parse().unwrap()),
             "--seed" => options.seed = words.next().unwrap().parse().unwrap(),
+            "--part" => {
+                let word = words.next().unwrap();
+                let (part, parts) = word.split_once('/').unwrap();
+                strace::PART.set((part.parse().unwrap(), parts.parse().unwrap())).unwrap();
+            }
             "--loud" => options.is_loud = true,
             "--lying" => service::IS_LYING.store(true, Ordering::Relaxed),
             "--ext4" => options.only = Some(FileSystem::Ext4),
@@ -79,7 +91,7 @@ fn main() -> ExitCode {
             match missing(file_system) {
                 Some(why) => report.skipped(&format!("power {}", file_system.name()), &why),
                 None => {
-                    let rounds = options.rounds.unwrap_or(4);
+                    let rounds = options.rounds.unwrap_or(6);
                     power::run(file_system, rounds, options.seed, scratch, &mut report);
                 }
             }
@@ -98,7 +110,16 @@ fn main() -> ExitCode {
         }
     }
     if chosen("errors") {
-        errors::run(options.rounds.unwrap_or(1), options.seed, scratch, &mut report);
+        errors::run(options.rounds.unwrap_or(14), options.seed, scratch, &mut report);
+    }
+    if chosen("steps") {
+        steps::run_all(options.rounds.unwrap_or(1), options.seed, scratch, &mut report);
+    }
+    if chosen("overload") {
+        overload::run(options.rounds.unwrap_or(1000), scratch, &mut report);
+    }
+    if chosen("clock") {
+        clock::run(options.rounds.unwrap_or(1), scratch, &mut report);
     }
     if chosen("damage") {
         damage::run(options.rounds.unwrap_or(20), options.seed, scratch, &mut report);

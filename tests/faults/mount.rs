@@ -24,7 +24,7 @@ impl FileSystem {
     /// The smallest image that it can be made on, with room for a ledger.
     fn image_bytes(self) -> usize {
         match self {
-            Self::Ext4 => 160 << 20,
+            Self::Ext4 => 224 << 20,
             Self::Xfs => 304 << 20,
         }
     }

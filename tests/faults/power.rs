@@ -3,14 +3,15 @@
 //! that was promised.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::aims;
 use crate::clients::{Load, Parties, Promised, Tally, check, check_reuse, fresh};
 use crate::disk::Unflushed;
 use crate::mount::{FileSystem, Mounted};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Administrator, Process, Service, verify};
+use crate::service::{Administrator, Process, Service, has_panicked, verify};
 
 const CLIENTS: usize = 8;
 
@@ -42,7 +43,11 @@ struct Session<'a> {
 
 /// Cuts the power `rounds` times on a ledger on `file_system`.
 pub fn run(file_system: FileSystem, rounds: u64, seed: u64, scratch: &Path, report: &mut Report) {
-    let mut session = Session { file_system, scratch, random: Random::new(seed), report, rounds };
+    // A third of them is aimed.
+    let aimed = rounds.div_ceil(3);
+    let mut random = Random::new(seed);
+    aims::run(file_system, aimed, random.next() ^ file_system as u64, scratch, report);
+    let mut session = Session { file_system, scratch, random, report, rounds: rounds - aimed };
     while 0 < session.rounds {
         session.one();
     }
@@ -75,10 +80,10 @@ impl Session<'_> {
         for _ in 0..3 {
             self.wait(700);
             let (promised, cut) = load.meanwhile(|| self.cut(&mounted, During::Load));
-            let (image, unflushed) = (cut.image.clone(), cut.unflushed);
+            let image = cut.image.clone();
             let promised = self.survives(cut, &administrator, Some((&parties, promised)));
             if let Some(promised) = promised.filter(|_| self.random.below(2) == 0) {
-                self.cut_again(image, unflushed, &administrator, &parties, promised);
+                self.cut_again(image, &administrator, &parties, promised);
             }
         }
         service.terminate();
@@ -118,7 +123,7 @@ impl Session<'_> {
         let data = mounted.at.join("ledger");
         let result = match Process::serve(&data, self.scratch).ready() {
             Ok(service) => service.stop().and_then(|()| verify(&data)),
-            Err(said) if said.contains("panicked") || !said.contains("error:") => Err(said),
+            Err(said) if has_panicked(&said) || !said.contains("error:") => Err(said),
             // It says what to do, and that is done.
             Err(_) => {
                 let _ = std::fs::remove_dir_all(&data);
@@ -158,7 +163,6 @@ impl Session<'_> {
     fn cut_again(
         &mut self,
         image: Vec<u8>,
-        unflushed: Unflushed,
         administrator: &Administrator,
         parties: &Parties,
         promised: Vec<Promised>,
@@ -167,14 +171,12 @@ impl Session<'_> {
             return;
         }
         let mounted = Mounted::forgetful(image, self.scratch, "again");
-        let began = Instant::now();
         let mut process = Process::serve(&mounted.at.join("ledger"), self.scratch);
         self.wait(400);
         let cut = self.cut(&mounted, During::Recovery);
         process.kill();
         drop(process);
         drop(mounted);
-        let _ = (unflushed, began);
         self.survives(cut, administrator, Some((parties, promised)));
     }
 }

@@ -24,6 +24,7 @@ pub struct Report {
 }
 
 const EXAMPLES_MAX: usize = 40;
+const WRONGS_A_ROUND_MAX: usize = 4;
 
 impl Report {
     pub fn new(is_loud: bool) -> Self {
@@ -47,7 +48,7 @@ impl Report {
         if self.is_loud {
             println!("{} {name}", if is_well { "ok    " } else { "FAILED" });
         }
-        for wrong in tally.wrong.into_iter().chain(failed) {
+        for wrong in failed.into_iter().chain(tally.wrong).take(WRONGS_A_ROUND_MAX) {
             self.example(format!("{name}: {wrong}"));
         }
     }
@@ -65,6 +66,18 @@ impl Report {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(text);
         }
+    }
+
+    /// Lines that are of use only to who looks closely.
+    pub fn remark(&self, lines: &[String]) {
+        for line in lines.iter().filter(|_| self.is_loud) {
+            println!("       {line}");
+        }
+    }
+
+    /// A figure.
+    pub fn figure(&self, text: &str) {
+        println!("{text}");
     }
 
     /// A part that does not run here, and why.

@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use crate::clients::{Parties, Tally};
 use crate::random::Random;
 use crate::report::Report;
-use crate::service::{Process, binary};
+use crate::service::{Process, binary, has_panicked};
+use crate::stage::words;
+use crate::strace;
 use crate::wire::{Wire, form};
 
 /// How long a request may lie in the system unread on a busy machine. One that the service had not
@@ -26,9 +28,10 @@ const CLIENTS: usize = 24;
 /// Stops a loaded service `rounds` times.
 pub fn run(rounds: u64, seed: u64, scratch: &Path, report: &mut Report) {
     let mut random = Random::new(seed);
-    let has_strace = Command::new("strace").arg("-V").output().is_ok();
-    if !has_strace {
-        report.skipped("stop while every answer waits for the disk", "needs strace");
+    let why = strace::missing();
+    let has_strace = why.is_none();
+    if let Some(why) = why {
+        report.skipped("stop while every answer waits for the disk", &why);
     }
     for round in 0..rounds {
         let is_slow = has_strace && round % 2 == 1;
@@ -49,18 +52,8 @@ fn one(is_slow: bool, random: &mut Random, scratch: &Path) -> (Tally, Option<Str
     let data = folder.path().join("ledger");
     let administrator = Process::init(&[], &data, scratch).administrator().unwrap();
     // Each sync takes 30 ms then, so that nearly every client waits for one at any moment.
-    let slow = [
-        "strace",
-        "-D",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=fdatasync",
-        "-e",
-        "inject=fdatasync:delay_enter=30000",
-    ];
+    let slowing = strace::slowing("fdatasync", 30_000);
+    let slow = words(&slowing);
     let before: &[&str] = if is_slow { &slow } else { &[] };
     let service = Process::serve_under(before, &data, scratch).ready().unwrap();
     let parties = Parties::register(&service, &administrator).unwrap();
@@ -102,7 +95,7 @@ fn one(is_slow: bool, random: &mut Random, scratch: &Path) -> (Tally, Option<Str
     if Duration::from_secs(10) < took {
         tally.wrong.push(format!("the stop took {took:?}"));
     }
-    let failed = (code != Some(0) || said.contains("panicked")).then_some(said);
+    let failed = (code != Some(0) || has_panicked(&said)).then_some(said);
     (tally, failed)
 }
 

@@ -386,7 +386,8 @@ async fn the_commands_copy_a_serving_ledger_and_a_fence_that_knows_of_more_refus
         set("fence_file", "fence"),
         set("backup_vault_dir", "vault"),
         set("backup_keys_dir", "keys"),
-        "checkpoint_interval_ms=20".to_owned(),
+        // None is due: a backup asks for one, and holds all that was answered before it.
+        "checkpoint_interval_ms=60000".to_owned(),
     ];
     let flags: Vec<&str> = settings.iter().flat_map(|set| ["--set", set.as_str()]).collect();
     let server = Process::serve_with(&path("data"), &flags, std::process::Stdio::null());
@@ -410,7 +411,7 @@ async fn the_commands_copy_a_serving_ledger_and_a_fence_that_knows_of_more_refus
         let done = cli(&["backup", "--to", &to]);
         let records = done["records"].as_u64().unwrap();
         assert_eq!(done["new_records"], records - before);
-        assert!(before < records, "{done}");
+        assert!(before + 150 <= records, "{done}");
         assert!(done["vault"]["file"].is_string() && done["keys"]["file"].is_string(), "{done}");
         before = records;
     }

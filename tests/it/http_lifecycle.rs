@@ -59,7 +59,8 @@ async fn a_directory_in_use_or_of_a_newer_format_is_refused() {
     fs::write(&marker, text.replace("\"format\":1", "\"format\":99")).unwrap();
     assert!(refused(&server).await.contains("run a newer token-ledger"));
     fs::write(&marker, text.replace("https://ledger.example/t", "https://other.example")).unwrap();
-    assert!(refused(&server).await.contains("files were mixed up"));
+    let said = refused(&server).await;
+    assert!(said.contains("token-ledger.json") && said.contains("put it back"), "{said}");
     assert!(is_marked_clean(&server));
     fs::write(&marker, text).unwrap();
     server.resume().await;

@@ -151,6 +151,21 @@ fn a_mirror_takes_the_later_date_of_a_heartbeat() {
         assert_eq!(code, Some(0), "{said}");
         check(&to, &origin);
     }
+    // A date that is not the log's is no signature more, but a reason to refuse the whole.
+    let (_, undated) = store_and_note("leaf", 10);
+    let alone = Note::new(
+        undated.text().to_owned(),
+        signer().date(undated.text(), Timestamp::from_seconds(800)),
+    );
+    let mut forged = undated.clone();
+    forged.add(signer().date("another\n", Timestamp::from_seconds(900))).unwrap();
+    let held = std::fs::read(to.join("checkpoint")).unwrap();
+    for note in [alone.unwrap(), forged] {
+        std::fs::write(origin.path().join("checkpoint"), note.encode()).unwrap();
+        let (code, said) = end(origin.mirror(&to, &["--once"]));
+        assert!(code != Some(0) && said.contains("is not signed by a key"), "{code:?} {said}");
+        assert_eq!(std::fs::read(to.join("checkpoint")).unwrap(), held);
+    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ async fn what_a_witness_says_counts_only_as_far_as_its_signature_goes() {
         ("broken", fixed("500 Oh", "text/plain", String::new()), Unwitnessed::Status(500)),
         ("bad", fixed("400 Bad", "text/plain", String::new()), Unwitnessed::Status(400)),
         ("elsewhere", fixed("302 Found", "text/plain", String::new()), Unwitnessed::Status(302)),
-        ("no proof", fixed("422 No", "text/plain", String::new()), Unwitnessed::Forked { size: 0 }),
+        ("no proof", fixed("422 No", "text/plain", String::new()), Unwitnessed::Status(422)),
         ("nothing", fixed("200 OK", "text/plain", String::new()), no_lines.clone()),
         ("garbage", fixed("200 OK", "text/plain", "<html>\n".into()), no_lines.clone()),
         ("no newline", fixed("200 OK", "text/plain", good.clone()), no_lines),

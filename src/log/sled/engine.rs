@@ -1,18 +1,45 @@
 //! Opening sled, and what it reports in our own words.
 
+use std::fs::File;
+use std::io::Read;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ::sled::{Config, Db};
 
-use super::super::file;
+use super::super::file::{self, FileError};
 use super::super::store::{EngineError, StoreError};
 
 /// Part of the format: sled refuses to open a database with another segment size than it was
 /// created with. A quarter, 2 MiB, is the longest node that stays in the file that we sync.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
-pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreError> {
+/// Larger databases are not read before they are opened: it would take longer than a start may.
+const READ_FIRST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const READ_BYTES: usize = 1024 * 1024;
+
+/// An open database that can be closed on a disk that fails just then.
+pub(super) struct Engine(Option<Db>);
+
+impl Deref for Engine {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        self.0.as_ref().expect("taken only when it is dropped")
+    }
+}
+
+impl Drop for Engine {
+    /// sled syncs once more when its last handle goes, and panics where that fails. All that was
+    /// promised was synced before, and who closes the database has more to do than that.
+    fn drop(&mut self) {
+        let db = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
+    }
+}
+
+pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Engine, StoreError> {
     let config = Config::new()
         .path(dir)
         .segment_size(SEGMENT_BYTES)
@@ -22,11 +49,38 @@ pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Db, StoreE
     // sled asserts on some damage.
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
     let opened = opened.map_err(|_| EngineError::Panicked);
-    opened.and_then(|opened| opened.map_err(engine_error)).map_err(|source| StoreError::Engine {
+    let opened = opened.and_then(|opened| opened.map_err(engine_error));
+    opened.map(|db| Engine(Some(db))).map_err(|source| StoreError::Engine {
         what: "open",
         path: dir.to_owned(),
         source,
     })
+}
+
+/// Reads every file of a database once, up to [`READ_FIRST_BYTES_MAX`] of them together.
+///
+/// sled takes what it cannot read for the torn end of a crash and overwrites it, so one error of the
+/// disk while it opens would cost all that was there. Here it is only an error; and what was read
+/// once, sled finds in the system's memory.
+pub(super) fn read_first(dir: &Path) -> Result<(), StoreError> {
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    for entry in file::list(dir)? {
+        let about = entry.metadata().map_err(FileError::on("look at", &entry.path()))?;
+        if about.is_file() {
+            bytes += about.len();
+            files.push(entry.path());
+        }
+    }
+    if READ_FIRST_BYTES_MAX < bytes {
+        return Ok(());
+    }
+    let mut part = vec![0; READ_BYTES];
+    for path in files {
+        let mut file = File::open(&path).map_err(FileError::on("open", &path))?;
+        while 0 < file.read(&mut part).map_err(FileError::on("read", &path))? {}
+    }
+    Ok(())
 }
 
 /// sled takes the last file named `snap.` for the newest snapshot, finished or not.

@@ -134,6 +134,7 @@ impl Frail {
             connections_max: 100,
             backlog_connections_max: 100,
             client_request_timeout_ms: 5000,
+            unread_answer_timeout_ms: 20_000,
             keep_alive_s: 5,
             shutdown_timeout_s: 1,
         };
