@@ -40,7 +40,7 @@ fn open_store(directory: &DataDirectory, cache_bytes_max: u64) -> Result<Log, St
     let journaled = JournaledStore::open(Arc::clone(&database))?;
     if 0 < journaled.recovered() {
         let records = journaled.recovered();
-        tracing::info!(records, "what only the journal held was put into the log");
+        tracing::info!(records, "the storage engine was told anew of the newest records");
     }
     let tiles = journaled.table();
     Ok(Log { database, store: Arc::new(journaled), tiles })

@@ -185,6 +185,7 @@ pub fn create(
         }
     }
     drop(writer);
+    store.settle()?;
     leave_clean_mark(&directory, &state.read())?;
     drop(store);
     Ok(FirstAdministrator { client, secret: minted.token })
@@ -346,6 +347,7 @@ pub fn open(
             return Err(error);
         }
     };
+    directory.raise_format()?;
     let issuer = state.issuer().to_owned();
     let kept = Arc::clone(&store);
     let reached = Reached::open(&directory.reached_file())?;

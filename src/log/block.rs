@@ -188,6 +188,17 @@ impl Block {
         Ok(Self::over(Frames { first, end, bytes, start, ends }))
     }
 
+    /// The block that starts at `first` and that `bytes` begin with, if one does and is intact;
+    /// other bytes may follow it.
+    pub(super) fn decode_front(first: Seq, bytes: &[u8]) -> Option<Self> {
+        let (&[_, high, low], rest) = bytes.split_first_chunk()?;
+        let count = usize::from(u16::from_be_bytes([high, low]));
+        let table = rest.get(..count * LENGTH_BYTES)?.as_chunks::<LENGTH_BYTES>().0;
+        let lengths = table.iter().map(|length| usize::from(u16::from_be_bytes(*length)));
+        let bytes = bytes.get(..encoded_bytes(&lengths.collect::<Vec<_>>()))?;
+        Self::decode(first, bytes).ok()
+    }
+
     /// The seq of the first record.
     pub fn first(&self) -> Seq {
         self.from

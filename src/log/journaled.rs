@@ -102,6 +102,7 @@ impl JournaledStore {
         if !missing.is_empty() {
             sled.append_all(sled.end()?, &missing)?;
         }
+        let recovered = sled.found() + missing.len() as u64;
         let end = sled.end()?;
         let last = record_before(&sled, end)?.map_or_else(no_record, |record| leaf_hash(&record));
         let waiting = Waiting {
@@ -127,11 +128,11 @@ impl JournaledStore {
             path,
             writing: Mutex::new(Writing { last, frame: Vec::new(), open: None }),
             syncs: AtomicU64::new(0),
-            recovered: missing.len() as u64,
+            recovered,
         })
     }
 
-    /// How many records only the journal had when the log was opened.
+    /// How many records sled did not know of when the log was opened.
     pub fn recovered(&self) -> u64 {
         self.recovered
     }
@@ -208,7 +209,8 @@ impl Store for JournaledStore {
 
     fn settle(&self) -> Result<(), StoreError> {
         let _no_append_meanwhile = self.writing.lock();
-        self.shared.settle()
+        self.shared.settle()?;
+        self.shared.sled.settle()
     }
 }
 

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use self::engine::{Engine, engine_error, open_engine, read_first, remove_torn_snapshots};
+pub(super) use self::segments::NAME as SEGMENT_NAME;
 use self::segments::{Place, Segments};
 pub use self::side_table::{ROW_BYTES_MAX, SledRows};
 use super::block::{Block, split};
@@ -210,35 +211,62 @@ impl SledDatabase {
     }
 }
 
-/// The log on sled: tree `records`, key = first seq of a block (u64 big-endian), value = the block.
+/// How many bytes of blocks are appended before sled is made durable, too. That many are read again
+/// after a crash.
+const SYNC_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The log: blocks in files, and in the tree `records` where they lie, key = first seq of a block
+/// (u64 big-endian). A batch is durable once its blocks are: their places can be found again.
 pub struct SledStore {
     records: Tree,
-    /// Held while a batch is made durable; readers never take it.
-    append: Mutex<()>,
+    /// Held while a batch is made durable; readers never take it. The bytes since sled was durable.
+    append: Mutex<u64>,
     /// Moved only after the records before it are durable.
     end: AtomicU64,
     segments: Segments,
     database: Arc<SledDatabase>,
+    syncs: AtomicU64,
+    found: u64,
 }
 
 impl SledStore {
-    /// The log in `database`; empty in a new one.
+    /// The log in `database`; empty in a new one. Blocks that a crash left without a place get one.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the last block is not intact, [`StoreError::Engine`] when it
-    /// cannot be read; nothing is changed.
+    /// [`StoreError::Damaged`] when the last block is not intact, or a file is missing before later
+    /// ones, [`StoreError::Engine`] when sled cannot be read; no record was changed.
     pub fn open(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
         let records = database.tree("records")?;
         let last = records.last().map_err(|error| database.failed("read", error))?;
         let segments = Segments::new(&database.dir);
-        let last = last.map(|entry| decode(&entry, &segments)).transpose()?;
-        let end = AtomicU64::new(last.map_or(0, |block| block.end().0));
-        Ok(Self { records, append: Mutex::new(()), end, segments, database })
+        let known = last.as_ref().map(|entry| decode(entry, &segments)).transpose()?;
+        let known = known.map_or(Seq(0), |block| block.end());
+        let place = last.and_then(|(_, row)| Place::decode(&row));
+        let found = segments.find_behind(place, known)?;
+        let end = found.last().map_or(known, |newest| newest.end);
+        let rows = found.iter().map(|found| row(found.first, found.place)).collect();
+        if !found.is_empty() {
+            database.write(&records, rows)?;
+        }
+        Ok(Self {
+            records,
+            append: Mutex::new(0),
+            end: AtomicU64::new(end.0),
+            segments,
+            database,
+            syncs: AtomicU64::new(0),
+            found: end.0 - known.0,
+        })
     }
 
     /// The database that it is in.
     pub(super) fn database(&self) -> &SledDatabase {
         &self.database
+    }
+
+    /// How many records had no place in sled when the log was opened.
+    pub(super) fn found(&self) -> u64 {
+        self.found
     }
 
     /// As [`Store::append`], of records that lie anywhere.
@@ -247,7 +275,7 @@ impl SledStore {
         first: Seq,
         records: &[R],
     ) -> Result<(), StoreError> {
-        let _one_at_a_time = self.append.lock();
+        let mut unsynced_bytes = self.append.lock();
         if self.database.is_poisoned() {
             return Err(StoreError::Poisoned);
         }
@@ -260,11 +288,15 @@ impl SledStore {
         }
         let places =
             self.segments.append(first, &blocks).inspect_err(|_| self.database.poison())?;
-        let rows = keys.iter().zip(places).map(|(key, place)| {
-            (IVec::from(&key.0.to_be_bytes()), Some(IVec::from(&place.encode())))
-        });
-        self.database.write(&self.records, rows.collect())?;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        let rows = keys.into_iter().zip(places).map(|(key, place)| row(key, place));
+        self.database.write_later(&self.records, rows.collect())?;
         self.end.store(end.0, Ordering::Release);
+        *unsynced_bytes += blocks.iter().map(|block| block.len() as u64).sum::<u64>();
+        if SYNC_BYTES <= *unsynced_bytes {
+            self.database.durable()?;
+            *unsynced_bytes = 0;
+        }
         Ok(())
     }
 }
@@ -295,8 +327,19 @@ impl Store for SledStore {
     }
 
     fn syncs(&self) -> u64 {
-        self.database.syncs()
+        self.syncs.load(Ordering::Relaxed)
     }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        let mut unsynced_bytes = self.append.lock();
+        self.database.durable()?;
+        *unsynced_bytes = 0;
+        Ok(())
+    }
+}
+
+fn row(first: Seq, place: Place) -> Entry {
+    (IVec::from(&first.0.to_be_bytes()), Some(IVec::from(&place.encode())))
 }
 
 fn decode((key, value): &(IVec, IVec), segments: &Segments) -> Result<Block, StoreError> {
@@ -306,7 +349,7 @@ fn decode((key, value): &(IVec, IVec), segments: &Segments) -> Result<Block, Sto
         .map_err(|_| StoreError::Damaged { seq: Seq(0), what: Damage::Key { bytes: key.len() } })?;
     let seq = Seq(u64::from_be_bytes(*key));
     let block = match Place::decode(value) {
-        Some(place) => Block::decode(seq, segments.read(place)?),
+        Some(place) => Block::decode(seq, segments.read(seq, place)?),
         None => Block::decode(seq, value.as_ref()),
     };
     block.map_err(|error| StoreError::Damaged { seq, what: error.into() })

@@ -135,6 +135,18 @@ pub enum Damage {
         /// The length of the key.
         bytes: usize,
     },
+    /// The file that holds its block is not there.
+    #[error("{} is missing", path.display())]
+    NoFile {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file that holds its block ends before it.
+    #[error("{} was cut short", path.display())]
+    Cut {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A block leaves a gap after the one before, or holds nothing that comes after it.
     #[error("its block should hold {end}, where the one before ended")]
     Misplaced {
