@@ -111,7 +111,7 @@ fn a_newer_format_is_refused_by_its_number() {
     fs::write(path.join("token-ledger.json"), r#"{"format":7,"more":[]}"#).unwrap();
     let refused = DataDirectory::open(&path).unwrap_err();
     let DirectoryError::NewerFormat { found, supported, .. } = refused else { panic!("{refused}") };
-    assert_eq!((found, supported), (7, 1));
+    assert_eq!((found, supported), (7, 2));
     assert!(refused.to_string().contains("run a newer token-ledger"));
 }
 
