@@ -59,7 +59,7 @@ impl Edge {
         endpoint: &str,
         caller: &Caller,
     ) -> Result<ClientId, Fault> {
-        let (client_id, address) = (presented.client_id(), caller.address.as_str());
+        let (client_id, address) = (presented.client_id(), caller.address);
         let attempt = Attempt::Client { client_id, address };
         self.admit(attempt)?;
         let proven = match presented {
@@ -148,7 +148,7 @@ impl Edge {
         let Some(bearer) = bearer else {
             return Err(Fault::Bearer { error: None, scope: needed() });
         };
-        let attempt = Attempt::Bearer { address: &caller.address };
+        let attempt = Attempt::Bearer { address: caller.address };
         self.admit(attempt)?;
         let invalid = || {
             self.throttle.count(attempt);

@@ -45,7 +45,6 @@ pub fn caller(request: &HttpRequest) -> Caller {
         Some(app) => app.proxies.caller(peer.ip(), request.headers()),
         None => peer.ip(),
     });
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Caller::new(address, agent.unwrap_or_default())
 }
