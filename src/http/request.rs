@@ -1,6 +1,7 @@
 //! Reading requests: bounded bodies, headers as they are, parameters each at most once.
 
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -11,13 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::record::Actor;
 use crate::edge::Caller;
-use crate::edge::authenticate::Role;
+use crate::edge::authenticate::{Asking, Role};
 use crate::edge::fault::Fault;
 use crate::http::app::App;
 use crate::oauth::credentials::{PresentedCredentials, bearer_token};
 use crate::oauth::error::{ErrorCode, ErrorResponse};
 use crate::oauth::form::Form;
-use crate::types::id::ClientId;
 
 /// Why a request cannot be read, or not be served.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,6 @@ pub fn caller(request: &HttpRequest) -> Caller {
         Some(app) => app.proxies.caller(peer.ip(), request.headers()),
         None => peer.ip(),
     });
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Caller::new(address, agent.unwrap_or_default())
 }
@@ -61,6 +60,7 @@ pub async fn body(app: &App, request: &HttpRequest, payload: Payload) -> Result<
     if length.is_some_and(|length| (app.body_bytes_max as u64) < length) {
         return Err(Unread::TooLong);
     }
+    come_again().await;
     let time = Duration::from_millis(app.body_timeout_ms);
     match tokio::time::timeout(time, gather(payload, app.body_bytes_max)).await {
         Ok(gathered) => gathered,
@@ -68,22 +68,42 @@ pub async fn body(app: &App, request: &HttpRequest, payload: Payload) -> Result<
     }
 }
 
+/// Lets the library hand on what it has of the body, which it does only once it has asked the handler
+/// for the first time: most bodies are there then, and no timer is set up and taken down for them.
+async fn come_again() {
+    let mut was_asked = false;
+    let asked = std::future::poll_fn(|context| {
+        if std::mem::replace(&mut was_asked, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    asked.await;
+}
+
 async fn gather(mut payload: Payload, bytes_max: usize) -> Result<Bytes, Unread> {
-    let mut gathered = BytesMut::new();
-    while let Some(chunk) = next(&mut payload).await {
-        let chunk = chunk.map_err(|_| {
-            ErrorResponse::new(ErrorCode::InvalidRequest, "the body ended before its length")
-        })?;
+    let first = next(&mut payload).await?.unwrap_or_default();
+    if bytes_max < first.len() {
+        return Err(Unread::TooLong);
+    }
+    // Nearly always the first is all there is.
+    let mut gathered = None;
+    while let Some(chunk) = next(&mut payload).await? {
+        let gathered = gathered.get_or_insert_with(|| BytesMut::from(first.as_ref()));
         if bytes_max < gathered.len() + chunk.len() {
             return Err(Unread::TooLong);
         }
         gathered.extend_from_slice(&chunk);
     }
-    Ok(gathered.freeze())
+    Ok(gathered.map_or(first, BytesMut::freeze))
 }
 
-async fn next(payload: &mut Payload) -> Option<Result<Bytes, actix_web::error::PayloadError>> {
-    std::future::poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await
+async fn next(payload: &mut Payload) -> Result<Option<Bytes>, Unread> {
+    let chunk = std::future::poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await;
+    Ok(chunk.transpose().map_err(|_| {
+        ErrorResponse::new(ErrorCode::InvalidRequest, "the body ended before its length")
+    })?)
 }
 
 fn content_type(request: &HttpRequest) -> Option<&str> {
@@ -115,35 +135,44 @@ pub fn prefers(request: &HttpRequest, wanted: &str, usual: &str) -> bool {
     0 < best_wanted && best_usual <= best_wanted
 }
 
-/// A request of a client that proved who it is.
-pub struct Authenticated {
+/// The request of a client, read but not judged.
+pub struct FormRequest<'a> {
     /// What it asks.
     pub form: Form,
-    /// Who it is.
-    pub client: ClientId,
-    /// Where it is.
-    pub caller: Caller,
+    presented: PresentedCredentials,
+    path: &'a str,
+    caller: Caller,
 }
 
-/// The form of a request, and the client that it authenticates (RFC 6749 section 2.3).
+impl FormRequest<'_> {
+    /// Who asks, as it says.
+    pub fn asking(&self) -> Asking<'_> {
+        Asking { presented: &self.presented, path: self.path, caller: &self.caller }
+    }
+
+    /// Where it is.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// The form of a request, and the client that it names (RFC 6749 section 2.3). The client is to be
+/// judged before anything else in the form.
 ///
 /// # Errors
-/// [`Unread`]: the client is judged before anything else in the form.
-pub async fn authenticated(
+/// [`Unread`].
+pub async fn form_request<'a>(
     app: &App,
-    request: &HttpRequest,
+    request: &'a HttpRequest,
     payload: Payload,
-) -> Result<Authenticated, Unread> {
+) -> Result<FormRequest<'a>, Unread> {
     let body = body(app, request, payload).await?;
     let form = Form::parse(content_type(request), &body)?;
     let presented = PresentedCredentials::from_request(&authorization(request), &form)?;
     // The addresses stand below the issuer's path, which its URL holds already.
-    let issuer = &app.edge.issuer;
     let path = request.path();
-    let endpoint = issuer.endpoint(path.strip_prefix(issuer.path()).unwrap_or(path));
-    let caller = caller(request);
-    let client = app.edge.authenticate(&presented, &endpoint, &caller).await?;
-    Ok(Authenticated { form, client, caller })
+    let path = path.strip_prefix(app.edge.issuer.path()).unwrap_or(path);
+    Ok(FormRequest { form, presented, path, caller: caller(request) })
 }
 
 /// The actor that a bearer token stands for, in `role`.
