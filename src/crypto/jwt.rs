@@ -11,7 +11,7 @@ use crate::entropy::{Entropy, bytes};
 use crate::types::id::{ClientId, GrantId};
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
-use crate::types::secret::Secret;
+use crate::types::secret::{Secret, Wiped};
 use crate::types::time::Timestamp;
 
 /// The claims of an access token (RFC 9068 section 2.2).
@@ -72,8 +72,8 @@ pub fn new_jti(grant: GrantId, entropy: &dyn Entropy) -> String {
 }
 
 /// The bytes of one part of a JWT; `None` for what is no base64url.
-pub fn decode_part(part: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    base64url::decode(part)
+pub fn decode_part(part: &str) -> Option<Wiped> {
+    base64url::decode(part).map(|mut bytes| Wiped::new(std::mem::take(&mut *bytes)))
 }
 
 /// The grant that a `jti` of ours names; `None` for any other text.

@@ -11,6 +11,7 @@ use crate::domain::client::{AuthMethod, ClientMetadata};
 use crate::domain::command::Command;
 use crate::domain::record::Actor;
 use crate::domain::refusal::Refusal;
+use crate::edge::authenticate::Asking;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::ledger::handle::SubmitError;
@@ -51,7 +52,7 @@ enum Unproven {
 }
 
 impl Edge {
-    /// The client that `text` proves, called at `endpoint`. That it was used is durable then.
+    /// The client that `text` proves. That it was used is durable then.
     ///
     /// # Errors
     /// [`Fault::Unauthenticated`] for everything that is wrong with it, recorded where the client
@@ -60,13 +61,12 @@ impl Edge {
         &self,
         named: Option<&ClientId>,
         text: &Secret,
-        endpoint: &str,
-        caller: &Caller,
+        asking: Asking<'_>,
     ) -> Result<ClientId, Fault> {
         let read = Assertion::parse(Secret::new(text.expose().to_owned()));
         let claimed = named.or_else(|| read.as_ref().ok().map(Assertion::client)).cloned();
         let proven = match &read {
-            Ok(assertion) => self.prove_assertion(named, assertion, endpoint, caller).await,
+            Ok(assertion) => self.prove_assertion(named, assertion, asking).await,
             Err(refusal) => Err((*refusal).into()),
         };
         match proven {
@@ -82,7 +82,7 @@ impl Edge {
                 let client = claimed.as_ref().map_or("", ClientId::as_str);
                 tracing::info!(client, %reason, "an assertion was refused");
                 if let Some(client) = claimed {
-                    self.note_failure(client, AuthMethod::PrivateKeyJwt, caller);
+                    self.note_failure(client, AuthMethod::PrivateKeyJwt, asking.caller);
                 }
                 Err(Fault::Unauthenticated { basic: false })
             }
@@ -93,15 +93,15 @@ impl Edge {
         &self,
         named: Option<&ClientId>,
         assertion: &Assertion,
-        endpoint: &str,
-        caller: &Caller,
+        asking: Asking<'_>,
     ) -> Result<ClientId, Unproven> {
         let client = assertion.client();
         let token_endpoint = self.issuer.endpoint(Metadata::TOKEN_PATH);
+        let endpoint = self.issuer.endpoint(asking.path);
         let AssertionLimits { audience, lifetime_s_max, leeway_s, .. } = self.assertion_limits;
         let expected = ExpectedAssertion {
             issuer: self.issuer.as_str(),
-            endpoints: [&token_endpoint, endpoint],
+            endpoints: [&token_endpoint, &endpoint],
             audience,
             lifetime_s_max,
             leeway_s,
@@ -133,7 +133,7 @@ impl Edge {
             }
         };
         let proven = assertion.prove(keys, &expected, self.ledger.now())?;
-        self.use_up(client, proven, caller).await?;
+        self.use_up(client, proven, asking.caller).await?;
         Ok(client.clone())
     }
 

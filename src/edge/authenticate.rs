@@ -6,6 +6,8 @@ use crate::domain::client::AuthMethod;
 use crate::domain::command::Command;
 use crate::domain::party::Client;
 use crate::domain::record::Actor;
+use crate::domain::refusal::Refusal;
+use crate::domain::state::State;
 use crate::edge::fault::Fault;
 use crate::edge::throttle::Attempt;
 use crate::edge::{Caller, Edge};
@@ -14,6 +16,7 @@ use crate::oauth::error::{ErrorCode, ErrorResponse};
 use crate::types::id::ClientId;
 use crate::types::scope::Scope;
 use crate::types::secret::Secret;
+use crate::types::time::Timestamp;
 
 /// What a bearer token of the ledger may open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,33 +48,60 @@ impl Role {
     }
 }
 
+/// A request that a client sends in its own name.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// What it presents of itself.
+    pub presented: &'a PresentedCredentials,
+    /// Which address it calls: the path below the issuer, with its slash.
+    pub path: &'a str,
+    /// Where it is.
+    pub caller: &'a Caller,
+}
+
 impl Edge {
-    /// The client that the credentials prove at `endpoint`, a URL of this server.
+    /// The client that the credentials prove.
     ///
     /// # Errors
     /// [`Fault::Unauthenticated`], the same for an unknown client, a wrong secret, an assertion that
     /// proves nothing, and a method that the client is not registered for; a known client's failure
     /// is recorded. [`Fault::Throttled`] after too many of these from one address: come back after
     /// the time named. Unavailable where the use of an assertion could not be recorded.
-    pub async fn authenticate(
+    pub async fn authenticate(&self, asking: Asking<'_>) -> Result<ClientId, Fault> {
+        self.authenticate_and(asking, |_, _, _| ()).await.map(|(client, ())| client)
+    }
+
+    /// The client that the credentials prove, and what `look` finds out for it: under the same look
+    /// at the state that proves it, and by the same time, as each look waits for the writer. So
+    /// `look` is as quick as a look-up.
+    ///
+    /// # Errors
+    /// As [`Edge::authenticate`]; `look` is not asked then.
+    pub(super) async fn authenticate_and<T>(
         &self,
-        presented: &PresentedCredentials,
-        endpoint: &str,
-        caller: &Caller,
-    ) -> Result<ClientId, Fault> {
-        let (client_id, address) = (presented.client_id(), caller.address.as_str());
-        let attempt = Attempt::Client { client_id, address };
+        asking: Asking<'_>,
+        look: impl FnOnce(&State, &Client, Timestamp) -> T,
+    ) -> Result<(ClientId, T), Fault> {
+        let Asking { presented, caller, .. } = asking;
+        let attempt = Attempt::Client { client_id: presented.client_id(), address: caller.address };
         self.admit(attempt)?;
         let proven = match presented {
             PresentedCredentials::Assertion { client_id, assertion } => {
                 let named = client_id.as_ref();
-                self.authenticate_by_assertion(named, assertion, endpoint, caller).await
+                let proven = self.authenticate_by_assertion(named, assertion, asking).await;
+                proven.and_then(|client| {
+                    let now = self.ledger.now();
+                    let state = self.ledger.state();
+                    let known = state.client(&client).ok_or(Refusal::UnknownClient)?;
+                    let found = look(&state, known, now);
+                    Ok((client, found))
+                })
             }
             PresentedCredentials::Basic { .. }
             | PresentedCredentials::Post { .. }
             | PresentedCredentials::None { .. }
             | PresentedCredentials::Absent
-            | PresentedCredentials::Malformed { .. } => self.prove(presented, caller),
+            | PresentedCredentials::Malformed { .. } => self.prove(presented, caller, look),
         };
         if matches!(proven, Err(Fault::Unauthenticated { .. })) {
             self.throttle.count(attempt);
@@ -83,7 +113,12 @@ impl Edge {
         self.throttle.admit(attempt).map_err(|retry_after_s| Fault::Throttled { retry_after_s })
     }
 
-    fn prove(&self, presented: &PresentedCredentials, caller: &Caller) -> Result<ClientId, Fault> {
+    fn prove<T>(
+        &self,
+        presented: &PresentedCredentials,
+        caller: &Caller,
+        look: impl FnOnce(&State, &Client, Timestamp) -> T,
+    ) -> Result<(ClientId, T), Fault> {
         let now = self.ledger.now();
         let failed = Fault::Unauthenticated { basic: presented.used_header() };
         let (client_id, method, secret) = match presented {
@@ -105,13 +140,14 @@ impl Edge {
             let accepted = digest.as_ref().is_none_or(|digest| client.accepts(digest, now));
             accepted & (client.metadata.token_endpoint_auth_method == method)
         };
-        let is_proven = {
+        let found = {
             let state = self.ledger.state();
             let known = state.client(client_id);
-            known.or_else(|| state.some_client()).is_some_and(proven) & known.is_some()
+            let is_proven = known.or_else(|| state.some_client()).is_some_and(proven);
+            known.filter(|_| is_proven).map(|client| look(&state, client, now))
         };
-        if is_proven {
-            return Ok(client_id.clone());
+        if let Some(found) = found {
+            return Ok((client_id.clone(), found));
         }
         self.note_failure(client_id.clone(), method, caller);
         Err(failed)
@@ -148,7 +184,7 @@ impl Edge {
         let Some(bearer) = bearer else {
             return Err(Fault::Bearer { error: None, scope: needed() });
         };
-        let attempt = Attempt::Bearer { address: &caller.address };
+        let attempt = Attempt::Bearer { address: caller.address };
         self.admit(attempt)?;
         let invalid = || {
             self.throttle.count(attempt);

@@ -1,19 +1,25 @@
 //! Introspection (RFC 7662): a look-up by digest, never a signature check.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use crate::crypto::digest;
-use crate::crypto::jwt::IntrospectionClaims;
-use crate::crypto::presented::Presented;
-use crate::domain::client::AccessTokenFormat;
+use crate::crypto::jwt::{IntrospectionClaims, decode_part};
+use crate::crypto::presented::{Presented, PresentedRefresh};
+use crate::domain::client::{AccessTokenFormat, ClientMetadata};
 use crate::domain::grant::Grant;
+use crate::domain::party::Client;
+use crate::domain::state::State;
 use crate::edge::Edge;
+use crate::edge::authenticate::Asking;
 use crate::edge::fault::Fault;
 use crate::ledger::vault::VaultError;
+use crate::oauth::error::ErrorResponse;
+use crate::types::digest::ShortDigest;
 use crate::types::id::{ClientId, SubjectId};
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
-use crate::types::secret::Secret;
 use crate::types::time::Timestamp;
 
 /// What is said of an active token.
@@ -37,6 +43,15 @@ pub struct Active {
     pub jti: Option<String>,
 }
 
+/// The answer to a client that proved who it is.
+pub struct Introspected {
+    /// Who asked.
+    pub caller: ClientId,
+    /// What the token stands for, as far as the caller may know; none where it is not active, or not
+    /// the caller's business.
+    pub active: Option<Active>,
+}
+
 /// What introspection takes from a JWT whose digest is known: nobody else made it.
 #[derive(Deserialize)]
 struct Payload {
@@ -45,45 +60,58 @@ struct Payload {
     iat: u64,
 }
 
+/// A token, read before anything is looked up.
+enum Asked {
+    Refresh(PresentedRefresh),
+    /// A code is no access token either; looking takes as long as for one.
+    Access(ShortDigest),
+}
+
+/// What the state says of a token that is active.
+enum Found {
+    Refresh(Grant, Arc<ClientMetadata>),
+    /// All but `sub` and `jti`, whose it is, and how it is made.
+    Access(Active, Option<SubjectId>, AccessTokenFormat),
+}
+
 impl Edge {
-    /// What `token` stands for at present, as far as the calling client may know; none where it is
-    /// not active, or not the caller's business.
+    /// Proves the client, and says what `token` stands for at present.
     ///
     /// # Errors
-    /// [`Fault`] when the vault cannot be read.
-    pub fn introspect(&self, caller: &ClientId, token: &Secret) -> Result<Option<Active>, Fault> {
-        if !self.may_ask(caller) {
-            return Ok(None);
-        }
-        match self.keyring.tokens().parse(token.expose()) {
-            Presented::Refresh(presented) => {
-                let now = self.ledger.now();
-                let found = {
-                    let state = self.ledger.state();
-                    let grant = state.grant(&presented.grant);
-                    // All is looked at before anything is said, as for access tokens.
-                    let current = grant.filter(|grant| {
-                        let is_own = grant.client == *caller;
-                        let is_current = grant.refresh_token().is_some_and(|refresh| {
-                            (refresh.generation == presented.generation)
-                                & (refresh.digest == presented.digest)
-                        });
-                        is_own & is_current & state.is_refreshable(grant, now)
-                    });
-                    current.map(|grant| {
-                        let metadata = state.client(&grant.client).map(|c| c.metadata.clone());
-                        (grant.clone(), metadata)
-                    })
-                };
-                let Some((grant, Some(metadata))) = found else { return Ok(None) };
-                let used_at =
-                    grant.refresh_token().map_or(grant.created_at, |refresh| refresh.used_at);
-                let exp = grant.refresh_expires_at(used_at, &metadata);
-                self.refresh_token(&grant, exp, used_at).map(Some)
+    /// As [`Edge::authenticate`], for a public client too: it has proven nothing, and may not probe
+    /// tokens (RFC 7662 section 2.1). That of `token` where the request names none. [`Fault`] when
+    /// the vault cannot be read.
+    pub async fn introspect(
+        &self,
+        asking: Asking<'_>,
+        token: Result<&str, ErrorResponse>,
+    ) -> Result<Introspected, Fault> {
+        let asked = token.as_ref().map(|text| self.read(text));
+        let look = |state: &State, client: &Client, now| {
+            if client.metadata.is_public() {
+                return Err(Fault::Unauthenticated { basic: asking.presented.used_header() });
             }
-            // A code is no access token either; looking takes as long as for one.
+            match &asked {
+                Ok(asked) => Ok(find(state, client, asked, now)),
+                Err(refused) => Err(Fault::Refused((*refused).clone())),
+            }
+        };
+        let (caller, found) = self.authenticate_and(asking, look).await?;
+        let active = match found? {
+            None => None,
+            Some(Found::Refresh(grant, metadata)) => Some(self.refresh_token(&grant, &metadata)?),
+            Some(Found::Access(active, subject, format)) => {
+                Some(self.access_token(active, subject, format, token.unwrap_or_default())?)
+            }
+        };
+        Ok(Introspected { caller, active })
+    }
+
+    fn read(&self, text: &str) -> Asked {
+        match self.keyring.tokens().parse(text) {
+            Presented::Refresh(presented) => Asked::Refresh(presented),
             Presented::Code(_) | Presented::Access(_) | Presented::Unknown => {
-                self.access_token(caller, token.expose())
+                Asked::Access(digest::access_token(text).short())
             }
         }
     }
@@ -110,75 +138,41 @@ impl Edge {
         signed.map_err(|_| Fault::Broken("an introspection response is not signed"))
     }
 
-    /// A client that was disabled or blacklisted learns nothing more: its secret may be stolen.
-    fn may_ask(&self, caller: &ClientId) -> bool {
-        let state = self.ledger.state();
-        state.client(caller).is_some_and(|client| !client.disabled && !client.ban.is_in_force())
-    }
-
-    fn refresh_token(
-        &self,
-        grant: &Grant,
-        exp: Option<Timestamp>,
-        iat: Timestamp,
-    ) -> Result<Active, Fault> {
+    fn refresh_token(&self, grant: &Grant, metadata: &ClientMetadata) -> Result<Active, Fault> {
+        let used_at = grant.refresh_token().map_or(grant.created_at, |refresh| refresh.used_at);
         Ok(Active {
             scope: grant.scope.clone(),
             client_id: grant.client.clone(),
             is_access_token: false,
-            exp,
-            iat,
+            exp: grant.refresh_expires_at(used_at, metadata),
+            iat: used_at,
             sub: self.sub_of(grant.subject.as_ref())?,
             aud: grant.resources.clone(),
             jti: None,
         })
     }
 
-    fn access_token(&self, caller: &ClientId, text: &str) -> Result<Option<Active>, Fault> {
-        let digest = digest::access_token(text).short();
-        let now = self.ledger.now();
-        let (mut active, subject, format) = {
-            let state = self.ledger.state();
-            let known = state.token(&digest);
-            // All is looked at before anything is said: unknown, expired, revoked and foreign take
-            // the same steps, and so the same time.
-            let Some(token) = known.or_else(|| state.some_token()) else { return Ok(None) };
-            let Some(grant) = state.grant_of(token) else { return Ok(None) };
-            let is_active = state.is_active(token, now);
-            // RFC 7662 section 4: usable at the calling resource server, or its own client's.
-            let asking = state.client(caller).map(|client| &client.metadata.resources);
-            let addressed = asking.is_some_and(|resources| {
-                token.audience.iter().any(|resource| resources.contains(resource))
-            });
-            let is_own = grant.client == *caller;
-            if known.is_none() || !is_active || !(is_own || addressed) {
-                return Ok(None);
-            }
-            let active = Active {
-                scope: token.scope.clone(),
-                client_id: grant.client.clone(),
-                is_access_token: true,
-                exp: Some(token.expires_at),
-                iat: token.issued_at,
-                sub: None,
-                aud: token.audience.clone(),
-                jti: None,
-            };
-            (active, grant.subject, token.format)
-        };
+    /// `active` with what the state does not hold.
+    fn access_token(
+        &self,
+        mut active: Active,
+        subject: Option<SubjectId>,
+        format: AccessTokenFormat,
+        text: &str,
+    ) -> Result<Active, Fault> {
         if format == AccessTokenFormat::Jwt {
             // Its digest is ours, so is every byte of it: the claims need no vault.
             let payload = payload(text).ok_or(Fault::Broken("a JWT of ours does not parse"))?;
             active.sub = Some(payload.sub);
             active.jti = Some(payload.jti);
             active.iat = Timestamp::from_seconds(payload.iat);
-            return Ok(Some(active));
+            return Ok(active);
         }
         active.sub = match subject {
             Some(subject) => self.sub_of(Some(&subject))?,
             None => Some(active.client_id.to_string()),
         };
-        Ok(Some(active))
+        Ok(active)
     }
 
     fn sub_of(&self, subject: Option<&SubjectId>) -> Result<Option<String>, Fault> {
@@ -188,7 +182,67 @@ impl Edge {
     }
 }
 
+fn find(state: &State, caller: &Client, asked: &Asked, now: Timestamp) -> Option<Found> {
+    // A client that was disabled or blacklisted learns nothing more: its secret may be stolen.
+    if caller.disabled || caller.ban.is_in_force() {
+        return None;
+    }
+    match asked {
+        Asked::Refresh(presented) => find_refresh(state, caller, presented, now),
+        Asked::Access(digest) => find_access(state, caller, digest, now),
+    }
+}
+
+fn find_refresh(
+    state: &State,
+    caller: &Client,
+    presented: &PresentedRefresh,
+    now: Timestamp,
+) -> Option<Found> {
+    // All is looked at before anything is said, as for access tokens.
+    let current = state.grant(&presented.grant).filter(|grant| {
+        let is_own = grant.client == caller.id;
+        let is_current = grant.refresh_token().is_some_and(|refresh| {
+            (refresh.generation == presented.generation) & (refresh.digest == presented.digest)
+        });
+        is_own & is_current & state.is_refreshable(grant, now)
+    });
+    current.map(|grant| Found::Refresh(grant.clone(), Arc::clone(&caller.metadata)))
+}
+
+fn find_access(
+    state: &State,
+    caller: &Client,
+    digest: &ShortDigest,
+    now: Timestamp,
+) -> Option<Found> {
+    let known = state.token(digest);
+    // All is looked at before anything is said: unknown, expired, revoked and foreign take the same
+    // steps, and so the same time.
+    let token = known.or_else(|| state.some_token())?;
+    let grant = state.grant_of(token)?;
+    let is_active = state.is_active(token, now);
+    // RFC 7662 section 4: usable at the calling resource server, or its own client's.
+    let own = &caller.metadata.resources;
+    let addressed = token.audience.iter().any(|resource| own.contains(resource));
+    let is_own = grant.client == caller.id;
+    if known.is_none() || !is_active || !(is_own || addressed) {
+        return None;
+    }
+    let active = Active {
+        scope: token.scope.clone(),
+        client_id: grant.client.clone(),
+        is_access_token: true,
+        exp: Some(token.expires_at),
+        iat: token.issued_at,
+        sub: None,
+        aud: token.audience.clone(),
+        jti: None,
+    };
+    Some(Found::Access(active, grant.subject, token.format))
+}
+
 fn payload(jwt: &str) -> Option<Payload> {
     let encoded = jwt.split('.').nth(1)?;
-    serde_json::from_slice(&crate::crypto::jwt::decode_part(encoded)?).ok()
+    serde_json::from_slice(&decode_part(encoded)?).ok()
 }

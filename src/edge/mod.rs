@@ -22,6 +22,7 @@ pub mod evidence;
 pub mod checkpoint_keys;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,25 +54,30 @@ const USER_AGENT_CHARS_MAX: usize = 200;
 /// Who sent a request, as far as the network tells.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The address, without port.
-    pub address: String,
+    /// The address, where the network tells one.
+    pub address: Option<IpAddr>,
     /// The `User-Agent`, cut and without control characters.
     pub user_agent: String,
 }
 
 impl Caller {
     /// A caller at `address` that calls itself `user_agent`.
-    pub fn new(address: impl Into<String>, user_agent: &str) -> Self {
+    pub fn new(address: Option<IpAddr>, user_agent: &str) -> Self {
         let kept = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX);
-        Self { address: address.into(), user_agent: kept.collect() }
+        Self { address, user_agent: kept.collect() }
+    }
+
+    /// As records have it: nothing where there is none.
+    fn address_text(&self) -> String {
+        self.address.map(|address| address.to_string()).unwrap_or_default()
     }
 
     fn in_clear(&self) -> Origin {
-        Origin::Clear { address: self.address.clone(), user_agent: self.user_agent.clone() }
+        Origin::Clear { address: self.address_text(), user_agent: self.user_agent.clone() }
     }
 
     fn tag(&self, person: &Person) -> OriginTag {
-        origin_tag(&person.key, &self.address, &self.user_agent)
+        origin_tag(&person.key, &self.address_text(), &self.user_agent)
     }
 }
 

@@ -7,7 +7,6 @@ use crate::domain::record::Actor;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::types::id::{ClientId, GrantId};
-use crate::types::secret::Secret;
 
 impl Edge {
     /// Revokes `token` for its own client; durable when it returns. A token that is unknown,
@@ -19,11 +18,11 @@ impl Edge {
     pub async fn revoke(
         &self,
         client: &ClientId,
-        token: &Secret,
+        token: &str,
         caller: &Caller,
     ) -> Result<(), Fault> {
         // The token names its own kind, so a hint has nothing to add.
-        let (reference, grant) = match self.keyring.tokens().parse(token.expose()) {
+        let (reference, grant) = match self.keyring.tokens().parse(token) {
             Presented::Refresh(presented) => {
                 (TokenRef::OfGrant(presented.grant), Some(presented.grant))
             }
@@ -31,7 +30,7 @@ impl Edge {
                 (TokenRef::OfGrant(presented.grant), Some(presented.grant))
             }
             Presented::Access(_) | Presented::Unknown => {
-                let digest = digest::access_token(token.expose());
+                let digest = digest::access_token(token);
                 let state = self.ledger.state();
                 let kept = state.token(&digest.short());
                 let grant = kept.and_then(|kept| state.grant_of(kept)).map(|grant| grant.id);

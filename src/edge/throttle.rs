@@ -7,16 +7,16 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use governor::clock::Clock as GovernorClock;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use crate::clock::Clock;
 use crate::types::id::ClientId;
-use crate::types::time::Timestamp;
 
 /// The bounds of the throttle.
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +36,14 @@ pub enum Attempt<'a> {
     Client {
         /// Who the caller says it is, if it says so.
         client_id: Option<&'a ClientId>,
-        /// The caller's address.
-        address: &'a str,
+        /// The caller's address, where the network tells one.
+        address: Option<IpAddr>,
     },
     /// A bearer token at our own administration (RFC 6750), counted apart: what happens at the
     /// public listener must not shut out administrators.
     Bearer {
-        /// The caller's address.
-        address: &'a str,
+        /// The caller's address, where the network tells one.
+        address: Option<IpAddr>,
     },
 }
 
@@ -54,15 +54,19 @@ pub struct Throttle {
     time: PassedTime,
 }
 
-type Limiter<K> = RateLimiter<Look<K>, Failures<K>, PassedTime>;
+struct Limiter<K: Hash + Eq + Clone> {
+    rate: RateLimiter<Look<K>, Failures<K>, PassedTime>,
+    /// The failures that `rate` looks at.
+    failures: Failures<K>,
+}
 
 /// Whoever has one address of an IPv6 network of 64 bits can have all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Network(IpAddr);
 
 impl Network {
-    fn of(address: &str) -> Self {
-        let address = address.parse().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    fn of(address: Option<IpAddr>) -> Self {
+        let address = address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         Self(match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => {
@@ -82,7 +86,7 @@ enum Place {
 impl Throttle {
     /// A throttle that has seen no failure yet.
     pub fn new(limits: ThrottleLimits, clock: Arc<dyn Clock>) -> Self {
-        let time = PassedTime::new(clock);
+        let time = PassedTime(clock);
         let ThrottleLimits { per_address_minute_max, per_client_minute_max, keys_max } = limits;
         Self {
             addresses: limiter(per_address_minute_max, keys_max, &time),
@@ -96,9 +100,13 @@ impl Throttle {
     /// # Errors
     /// How many seconds the caller has to wait, at least 1.
     pub fn admit(&self, attempt: Attempt<'_>) -> Result<(), u64> {
+        let (addresses, clients) = (&self.addresses, &self.clients);
+        if addresses.failures.are_none() && clients.failures.are_none() {
+            return Ok(());
+        }
         let (place, client) = attempt.keys();
-        self.ask(&self.addresses, place, false)?;
-        client.map_or(Ok(()), |client| self.ask(&self.clients, client, false))
+        self.ask(addresses, place, false)?;
+        client.map_or(Ok(()), |client| self.ask(clients, client, false))
     }
 
     /// Counts `attempt`, which failed.
@@ -117,7 +125,11 @@ impl Throttle {
         key: K,
         is_failure: bool,
     ) -> Result<(), u64> {
-        limiter.check_key(&Look { key, is_failure }).map_err(|until| {
+        // Who has not failed may always come; the clock is not even read.
+        if !is_failure && !limiter.failures.hold(&key) {
+            return Ok(());
+        }
+        limiter.rate.check_key(&Look { key, is_failure }).map_err(|until| {
             let wait = until.wait_time_from(self.time.now());
             wait.as_secs() + u64::from(0 < wait.subsec_nanos()).max(u64::from(wait.is_zero()))
         })
@@ -129,10 +141,10 @@ fn limiter<K: Hash + Eq + Clone>(
     keys_max: usize,
     time: &PassedTime,
 ) -> Limiter<K> {
-    let failures =
-        Failures { held: RwLock::default(), keys_max: keys_max.max(1), time: time.clone() };
+    let held = Arc::new(Held { over_at: RwLock::default(), count: AtomicUsize::new(0) });
+    let failures = Failures { held, keys_max: keys_max.max(1), time: time.clone() };
     let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
-    RateLimiter::new(quota, failures, time.clone())
+    Limiter { rate: RateLimiter::new(quota, failures.clone(), time.clone()), failures }
 }
 
 impl Attempt<'_> {
@@ -147,30 +159,15 @@ impl Attempt<'_> {
     }
 }
 
-/// Time as it passes by a clock that may be set back: a step back costs nobody a longer wait.
+/// Time as it passes, whatever the wall clock is set to.
 #[derive(Clone)]
-struct PassedTime {
-    clock: Arc<dyn Clock>,
-    /// The last reading, and the microseconds that had passed by then.
-    last: Arc<Mutex<(Timestamp, u64)>>,
-}
-
-impl PassedTime {
-    fn new(clock: Arc<dyn Clock>) -> Self {
-        let last = Arc::new(Mutex::new((clock.now(), 0)));
-        Self { clock, last }
-    }
-}
+struct PassedTime(Arc<dyn Clock>);
 
 impl GovernorClock for PassedTime {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let mut last = self.last.lock();
-        let now = self.clock.now();
-        let passed = now.micros().saturating_sub(last.0.micros());
-        *last = (now, last.1.saturating_add(passed));
-        Nanos::from(last.1.saturating_mul(1_000))
+        Nanos::from(self.0.uptime())
     }
 }
 
@@ -182,10 +179,27 @@ struct Look<K> {
 }
 
 /// For each key the instant at which its last failure is forgotten; never more than `keys_max`.
+#[derive(Clone)]
 struct Failures<K> {
-    held: RwLock<HashMap<K, Nanos>>,
+    held: Arc<Held<K>>,
     keys_max: usize,
     time: PassedTime,
+}
+
+struct Held<K> {
+    over_at: RwLock<HashMap<K, Nanos>>,
+    /// How many there are, for those who need not wait for the lock.
+    count: AtomicUsize,
+}
+
+impl<K: Hash + Eq> Failures<K> {
+    fn are_none(&self) -> bool {
+        self.held.count.load(Ordering::Acquire) == 0
+    }
+
+    fn hold(&self, key: &K) -> bool {
+        self.held.over_at.read().contains_key(key)
+    }
 }
 
 impl<K: Hash + Eq + Clone> StateStore for Failures<K> {
@@ -196,16 +210,17 @@ impl<K: Hash + Eq + Clone> StateStore for Failures<K> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         if !look.is_failure {
-            let before = self.held.read().get(&look.key).copied();
+            let before = self.held.over_at.read().get(&look.key).copied();
             return judge(before).map(|(admitted, _)| admitted);
         }
-        let mut held = self.held.write();
+        let mut held = self.held.over_at.write();
         let before = held.get(&look.key).copied();
         let (counted, after) = judge(before)?;
         if before.is_none() && self.keys_max <= held.len() {
             make_room(&mut held, self.keys_max, self.time.now());
         }
         held.insert(look.key.clone(), after);
+        self.held.count.store(held.len(), Ordering::Release);
         Ok(counted)
     }
 }
@@ -228,6 +243,7 @@ fn make_room<K: Hash + Eq>(held: &mut HashMap<K, Nanos>, keys_max: usize, now: N
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+    use crate::types::time::Timestamp;
 
     fn throttle(keys_max: usize) -> (Throttle, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_000)));
@@ -236,8 +252,12 @@ mod tests {
         (Throttle::new(limits, clock.clone()), clock)
     }
 
-    fn from(address: &str) -> Attempt<'_> {
-        Attempt::Client { client_id: None, address }
+    fn at(address: &str) -> Option<IpAddr> {
+        Some(address.parse().unwrap())
+    }
+
+    fn from(address: &str) -> Attempt<'static> {
+        Attempt::Client { client_id: None, address: at(address) }
     }
 
     #[test]
@@ -249,7 +269,7 @@ mod tests {
         }
         assert_eq!(throttle.admit(from("192.0.2.1")), Err(10));
         assert_eq!(throttle.admit(from("192.0.2.2")), Ok(()));
-        assert_eq!(throttle.admit(Attempt::Bearer { address: "192.0.2.1" }), Ok(()));
+        assert_eq!(throttle.admit(Attempt::Bearer { address: at("192.0.2.1") }), Ok(()));
         clock.advance_s(9);
         assert_eq!(throttle.admit(from("192.0.2.1")), Err(1));
         clock.advance_s(1);
@@ -260,12 +280,12 @@ mod tests {
     fn a_client_is_counted_apart_at_each_address() {
         let (throttle, _) = throttle(8);
         let id: ClientId = "photos".parse().unwrap();
-        let at = |address| Attempt::Client { client_id: Some(&id), address };
-        (0..3).for_each(|_| throttle.count(at("192.0.2.1")));
-        assert_eq!(throttle.admit(at("192.0.2.1")), Err(20));
-        assert_eq!(throttle.admit(at("192.0.2.2")), Ok(()));
+        let of = |address| Attempt::Client { client_id: Some(&id), address: at(address) };
+        (0..3).for_each(|_| throttle.count(of("192.0.2.1")));
+        assert_eq!(throttle.admit(of("192.0.2.1")), Err(20));
+        assert_eq!(throttle.admit(of("192.0.2.2")), Ok(()));
         let other: ClientId = "prints".parse().unwrap();
-        let other = Attempt::Client { client_id: Some(&other), address: "192.0.2.1" };
+        let other = Attempt::Client { client_id: Some(&other), address: at("192.0.2.1") };
         assert_eq!(throttle.admit(other), Ok(()));
     }
 
@@ -277,7 +297,7 @@ mod tests {
         }
         assert!(throttle.admit(from("2001:db8:0:1:ffff::1")).is_err());
         assert_eq!(throttle.admit(from("2001:db8:0:2::1")), Ok(()));
-        assert_eq!(Network::of("::ffff:192.0.2.1"), Network::of("192.0.2.1"));
+        assert_eq!(Network::of(at("::ffff:192.0.2.1")), Network::of(at("192.0.2.1")));
     }
 
     #[test]
@@ -299,7 +319,7 @@ mod tests {
             throttle.count(from(&format!("198.51.100.{guess}")));
         }
         assert!(throttle.admit(from("192.0.2.1")).is_err());
-        let addresses = throttle.addresses.into_state_store().held.into_inner();
-        assert!((2..=8).contains(&addresses.len()), "{}", addresses.len());
+        let addresses = throttle.addresses.failures.held.over_at.read().len();
+        assert!((2..=8).contains(&addresses), "{addresses}");
     }
 }

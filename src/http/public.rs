@@ -6,11 +6,11 @@ use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
-use crate::edge::introspect::Active;
+use crate::edge::introspect::{Active, Introspected};
 use crate::edge::token::Tokens;
 use crate::http::app::App;
 use crate::http::cors::shared_route;
-use crate::http::request::{Authenticated, Unread, authenticated, prefers};
+use crate::http::request::{Unread, form_request, prefers};
 use crate::http::respond::{answer, json as json_answer, json_bytes, uncached};
 use crate::http::server::route;
 use crate::oauth::response::{
@@ -42,9 +42,10 @@ pub fn configure(config: &mut ServiceConfig, issuer_path: &str, well_known: &str
 
 async fn token(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
-        let Authenticated { form, client, caller } = authenticated(&app, &request, payload).await?;
-        let asked = TokenRequest::parse(&form)?;
-        let tokens = app.edge.token(&client, &asked, &caller).await?;
+        let asking = form_request(&app, &request, payload).await?;
+        let client = app.edge.authenticate(asking.asking()).await?;
+        let asked = TokenRequest::parse(&asking.form)?;
+        let tokens = app.edge.token(&client, &asked, asking.caller()).await?;
         Ok(token_response(&tokens))
     })
     .await
@@ -66,9 +67,10 @@ fn token_response(tokens: &Tokens) -> HttpResponse {
 
 async fn revoke(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
-        let Authenticated { form, client, caller } = authenticated(&app, &request, payload).await?;
-        let token = token_parameter(&form)?;
-        app.edge.revoke(&client, &token, &caller).await?;
+        let asking = form_request(&app, &request, payload).await?;
+        let client = app.edge.authenticate(asking.asking()).await?;
+        let token = token_parameter(&asking.form)?;
+        app.edge.revoke(&client, token, asking.caller()).await?;
         Ok(uncached(StatusCode::OK).finish())
     })
     .await
@@ -76,14 +78,10 @@ async fn revoke(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpR
 
 async fn introspect(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answer(async {
-        let Authenticated { form, client, .. } = authenticated(&app, &request, payload).await?;
-        // A public client has proven nothing: it may not probe tokens (RFC 7662 section 2.1).
-        if app.edge.client(&client)?.metadata.is_public() {
-            let basic = request.headers().contains_key("authorization");
-            return Err(crate::edge::fault::Fault::Unauthenticated { basic }.into());
-        }
-        let token = token_parameter(&form)?;
-        let active = app.edge.introspect(&client, &token)?;
+        let asking = form_request(&app, &request, payload).await?;
+        let token = token_parameter(&asking.form);
+        let introspected = app.edge.introspect(asking.asking(), token).await?;
+        let Introspected { caller: client, active } = introspected;
         let described = active.as_ref().map(|active| described(&app, active));
         if !prefers(&request, INTROSPECTION_JWT, "application/json") {
             return Ok(match described {

@@ -11,13 +11,12 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::record::Actor;
 use crate::edge::Caller;
-use crate::edge::authenticate::Role;
+use crate::edge::authenticate::{Asking, Role};
 use crate::edge::fault::Fault;
 use crate::http::app::App;
 use crate::oauth::credentials::{PresentedCredentials, bearer_token};
 use crate::oauth::error::{ErrorCode, ErrorResponse};
 use crate::oauth::form::Form;
-use crate::types::id::ClientId;
 
 /// Why a request cannot be read, or not be served.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +44,6 @@ pub fn caller(request: &HttpRequest) -> Caller {
         Some(app) => app.proxies.caller(peer.ip(), request.headers()),
         None => peer.ip(),
     });
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Caller::new(address, agent.unwrap_or_default())
 }
@@ -115,35 +113,44 @@ pub fn prefers(request: &HttpRequest, wanted: &str, usual: &str) -> bool {
     0 < best_wanted && best_usual <= best_wanted
 }
 
-/// A request of a client that proved who it is.
-pub struct Authenticated {
+/// The request of a client, read but not judged.
+pub struct FormRequest<'a> {
     /// What it asks.
     pub form: Form,
-    /// Who it is.
-    pub client: ClientId,
-    /// Where it is.
-    pub caller: Caller,
+    presented: PresentedCredentials,
+    path: &'a str,
+    caller: Caller,
 }
 
-/// The form of a request, and the client that it authenticates (RFC 6749 section 2.3).
+impl FormRequest<'_> {
+    /// Who asks, as it says.
+    pub fn asking(&self) -> Asking<'_> {
+        Asking { presented: &self.presented, path: self.path, caller: &self.caller }
+    }
+
+    /// Where it is.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// The form of a request, and the client that it names (RFC 6749 section 2.3). The client is to be
+/// judged before anything else in the form.
 ///
 /// # Errors
-/// [`Unread`]: the client is judged before anything else in the form.
-pub async fn authenticated(
+/// [`Unread`].
+pub async fn form_request<'a>(
     app: &App,
-    request: &HttpRequest,
+    request: &'a HttpRequest,
     payload: Payload,
-) -> Result<Authenticated, Unread> {
+) -> Result<FormRequest<'a>, Unread> {
     let body = body(app, request, payload).await?;
     let form = Form::parse(content_type(request), &body)?;
     let presented = PresentedCredentials::from_request(&authorization(request), &form)?;
     // The addresses stand below the issuer's path, which its URL holds already.
-    let issuer = &app.edge.issuer;
     let path = request.path();
-    let endpoint = issuer.endpoint(path.strip_prefix(issuer.path()).unwrap_or(path));
-    let caller = caller(request);
-    let client = app.edge.authenticate(&presented, &endpoint, &caller).await?;
-    Ok(Authenticated { form, client, caller })
+    let path = path.strip_prefix(app.edge.issuer.path()).unwrap_or(path);
+    Ok(FormRequest { form, presented, path, caller: caller(request) })
 }
 
 /// The actor that a bearer token stands for, in `role`.

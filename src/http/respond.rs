@@ -4,7 +4,7 @@ use std::future::Future;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
@@ -18,6 +18,10 @@ use crate::oauth::error::{ErrorCode, ErrorResponse, basic_challenge, bearer_chal
 const REALM: &str = "token-ledger";
 /// After how many seconds a client may come back once the ledger was too busy.
 const RETRY_AFTER_S: &str = "1";
+/// What nearly all answers are.
+const JSON: &str = "application/json";
+/// Room for most answers, tokens included.
+const JSON_BYTES_USUAL: usize = 1024;
 
 /// Runs a handler and renders what it could not do.
 pub async fn answer(run: impl Future<Output = Result<HttpResponse, Unread>>) -> HttpResponse {
@@ -30,21 +34,24 @@ pub async fn answer(run: impl Future<Output = Result<HttpResponse, Unread>>) -> 
 /// A response that no cache may keep: RFC 6749 section 5.1 asks for both headers.
 pub fn uncached(status: StatusCode) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
-    builder.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
+    builder
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((PRAGMA, HeaderValue::from_static("no-cache")));
     builder
 }
 
 /// A JSON answer that no cache may keep.
 pub fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
-    match serde_json::to_vec(body) {
-        Ok(body) => json_bytes(status, body),
+    let mut bytes = Vec::with_capacity(JSON_BYTES_USUAL);
+    match serde_json::to_writer(&mut bytes, body) {
+        Ok(()) => json_bytes(status, bytes),
         Err(_) => refusal(&Unread::Fault(Fault::Broken("an answer does not serialise"))),
     }
 }
 
 /// An answer of JSON bytes that no cache may keep.
 pub fn json_bytes(status: StatusCode, body: impl Into<actix_web::web::Bytes>) -> HttpResponse {
-    uncached(status).insert_header((CONTENT_TYPE, "application/json")).body(body.into())
+    uncached(status).insert_header((CONTENT_TYPE, HeaderValue::from_static(JSON))).body(body.into())
 }
 
 /// What the caller is told; what the operator must know goes to the log.
@@ -128,7 +135,7 @@ struct Rendered {
 
 fn error_with(status: StatusCode, error: &ErrorResponse) -> Rendered {
     let mut builder = uncached(status);
-    builder.insert_header((CONTENT_TYPE, "application/json"));
+    builder.insert_header((CONTENT_TYPE, HeaderValue::from_static(JSON)));
     let body = serde_json::to_vec(error).unwrap_or_else(|_| br#"{"error":"server_error"}"#.into());
     Rendered { builder, body }
 }

@@ -168,15 +168,16 @@ fn parse_basic(header: &[u8]) -> Option<(ClientId, Secret)> {
     let encoded = after_scheme(header, b"Basic").filter(|text| text.len() <= BASIC_BYTES_MAX)?;
     let mut pair = Zeroizing::new(Vec::with_capacity(encoded.len() + 3));
     STANDARD.decode_vec(encoded, &mut pair).ok()?;
-    let mut sides = pair.splitn(2, |c| *c == b':');
-    let client_id = decode_side(sides.next()?)?.expose().parse().ok()?;
-    Some((client_id, decode_side(sides.next()?)?))
+    let (client_id, secret) = form::cut(&pair, b':');
+    let client_id = decode_side(client_id)?.expose().parse().ok()?;
+    Some((client_id, decode_side(secret?)?))
 }
 
 fn decode_side(encoded: &[u8]) -> Option<Secret> {
     let mut decoded = Zeroizing::new(Vec::with_capacity(encoded.len()));
     form::decode(encoded, &mut decoded)?;
-    Some(Secret::new(std::str::from_utf8(&decoded).ok()?.to_owned()))
+    std::str::from_utf8(&decoded).ok()?;
+    String::from_utf8(std::mem::take(&mut *decoded)).ok().map(Secret::new)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use url::{Host, Url};
 
 /// How many bytes an issuer may take.
@@ -14,8 +14,8 @@ pub const ISSUER_BYTES_MAX: usize = 256;
 const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
 
 /// An `https` URL without query and fragment; `http` where the host is a loopback.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Issuer(Arc<str>);
 
 /// Why a text is not an issuer.
@@ -105,9 +105,9 @@ impl TryFrom<String> for Issuer {
     }
 }
 
-impl From<Issuer> for String {
-    fn from(issuer: Issuer) -> Self {
-        issuer.as_str().to_owned()
+impl Serialize for Issuer {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
 

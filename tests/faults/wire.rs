@@ -67,9 +67,12 @@ impl Wire {
                     return Ok(Answer { status, body });
                 }
             }
-            match stream.read(&mut part)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => bytes.extend_from_slice(&part[..count]),
+            match stream.read(&mut part) {
+                // A socket with a timeout is not read on after a signal, that of a child that ended, say.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => bytes.extend_from_slice(&part[..count]),
             }
         }
     }
