@@ -227,8 +227,9 @@ impl Ring {
 
     /// Lets go of all frames whose records lie before `end`.
     pub(super) fn release(&mut self, end: Seq) {
-        while let Some(oldest) = self.held.pop_front_if(|oldest| oldest.end <= end) {
-            self.held_bytes -= oldest.bytes;
+        while let Some(&Held { bytes, .. }) = self.held.front().filter(|held| held.end <= end) {
+            self.held.pop_front();
+            self.held_bytes -= bytes;
         }
     }
 

@@ -33,7 +33,7 @@ pub(in crate::log) fn missing(
         for (seq, record) in blocks.iter().flat_map(Block::iter) {
             let end = Seq(log_end.0 + missing.len() as u64);
             if seq < log_end {
-                if !block.as_ref().is_some_and(|block| block.record(seq).is_some()) {
+                if block.as_ref().is_none_or(|block| block.record(seq).is_none()) {
                     block = log.block(seq)?;
                 }
                 let known = block.as_ref().and_then(|block| block.record(seq));

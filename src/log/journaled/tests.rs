@@ -95,7 +95,7 @@ fn a_full_journal_makes_the_next_batch_wait_and_loses_none() {
             // Whoever reads meanwhile sees whole batches, each record once.
             let seen = all(&store);
             let expected = (0..seen.len() as u64 / 40).flat_map(batch);
-            assert!(seen.len() % 40 == 0 && seen.into_iter().eq(expected));
+            assert!(seen.len().is_multiple_of(40) && seen.into_iter().eq(expected));
         }
     });
     assert!(store.shared.waiting.lock().ring.held_bytes() <= JOURNAL_BYTES);
