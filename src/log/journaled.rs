@@ -1,6 +1,7 @@
 //! The log on sled with a journal before it. A batch is durable once it is in the journal, which is
 //! one write and one sync on the thread that appends; a thread of its own puts many batches at once
-//! into sled, in few blocks. Never lets go of a record in the journal before sled has it durably.
+//! into the files of blocks, and their places into sled. Never lets go of a record in the journal
+//! before its block is durable; places may lag, for they are found again in the files.
 //!
 //! What sled does not have yet is in memory, too, and read from there: never more than the journal
 //! holds. A journal that is full makes the next append wait for the thread that moves. The table of

@@ -3,8 +3,10 @@
 //!
 //! Three habits of sled 0.34 shape this file. Its `flush` does not fsync on Linux, so `durable` does,
 //! on a handle of our own. A node longer than a quarter of a segment goes to a file that is never
-//! synced; a leaf holds up to 17 values of 64 KiB, so segments are large. A kill during open leaves
-//! a `snap.*.generating` that the next open takes for a snapshot, so those are deleted first.
+//! synced; a leaf of a directory of format 1 holds up to 17 values of 64 KiB, so segments are large.
+//! A kill during open leaves a `snap.*.generating` that the next open takes for a snapshot, so those
+//! are deleted first. And it writes a leaf anew with each change to it, so blocks lie in files beside
+//! it (`segments`), which are only appended to, and sled holds their places.
 
 mod engine;
 mod segments;
@@ -76,7 +78,7 @@ impl Drop for DataFile {
 
 impl SledDatabase {
     /// Makes an empty database in `dir`, whose parent must exist, and opens it. `cache_bytes_max`
-    /// is a target: scans have been measured to pass it by several hundred MiB.
+    /// is a target: blocks in sled itself, of format 1, pass it by several hundred MiB when scanned.
     ///
     /// # Errors
     /// [`StoreError::Exists`] when there is one; else the disk or sled failed, and what is there
