@@ -259,7 +259,6 @@ async fn serve(
     keep_covered(&edge).await;
     let app = Data::new(App {
         edge: Arc::clone(&edge),
-        database: Some(Arc::clone(&database)),
         witnesses: witnesses.clone(),
         proxies: proxies(config),
         origins: Origins::default(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use token_ledger::log::journaled::JournaledStore;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::sled::{SledDatabase, SledStore};
 use token_ledger::log::store::Store;
@@ -22,15 +23,19 @@ pub fn rows() {
     // Below the target directory: a temporary directory may live in memory.
     let folder =
         tempfile::Builder::new().prefix("micro-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let database = SledDatabase::create(&folder.path().join("log"), CACHE_BYTES_MAX).unwrap();
-    let database = Arc::new(database);
-    let store = SledStore::open(Arc::clone(&database)).unwrap();
-    let (mut appends, before) = (0, database.syncs());
+    let database =
+        |name| Arc::new(SledDatabase::create(&folder.path().join(name), CACHE_BYTES_MAX).unwrap());
+    durable("sled", &SledStore::open(database("sled")).unwrap());
+    durable("journal", &JournaledStore::open(database("journal")).unwrap());
+}
+
+fn durable(name: &str, store: &dyn Store) {
+    let (mut appends, before) = (0, store.syncs());
     for batch in BATCHES {
-        appends += appended(&format!("append, sled, batch of {batch}"), batch, 200, &store);
+        appends += appended(&format!("append, {name}, batch of {batch}"), batch, 200, store);
     }
     // Every append was durable when it returned.
-    assert_eq!(database.syncs() - before, appends);
+    assert_eq!(store.syncs() - before, appends);
 }
 
 fn appended(name: &str, batch: usize, times: usize, store: &dyn Store) -> u64 {

@@ -17,7 +17,8 @@ use token_ledger::ledger::snapshot::{Fold, restore, write};
 use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::writer::Writer;
 use token_ledger::log::directory::DataDirectory;
-use token_ledger::log::sled::{SledDatabase, SledRows, SledStore};
+use token_ledger::log::journaled::JournaledStore;
+use token_ledger::log::sled::SledDatabase;
 use token_ledger::log::snapshots::Snapshots;
 use token_ledger::log::store::{Store, records_from};
 use token_ledger::types::id::Seq;
@@ -37,7 +38,6 @@ const BEGIN_S: u64 = 1_700_000_000;
 /// A ledger that is open, its writer apart.
 pub struct Filled {
     pub directory: DataDirectory,
-    pub database: Arc<SledDatabase>,
     pub store: Arc<dyn Store>,
     pub tree: Arc<Tree>,
     pub state: State,
@@ -60,14 +60,15 @@ impl Filled {
         let directory = DataDirectory::open(path).unwrap();
         directory.take_clean_mark().unwrap().expect("the last stop was clean");
         let database = Arc::new(SledDatabase::open(&directory.log_dir(), CACHE_BYTES).unwrap());
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database)).unwrap());
+        let journaled = JournaledStore::open(database).unwrap();
+        let tiles = journaled.table();
+        let store: Arc<dyn Store> = Arc::new(journaled);
         let snapshots = Snapshots::new(directory.snapshots_dir());
-        let tiles = Arc::new(SledRows::within(Arc::clone(&database), "tiles").unwrap());
         let Fold { mut state, frontier } =
             restore(&snapshots, &directory.marker().issuer, store.as_ref());
         let tree = Tree::resume(Arc::clone(&store), tiles, frontier).unwrap().unwrap();
         replay_onto(&mut state, store.as_ref(), |next| tree.regrow(next.leaf)).unwrap();
-        Self { directory, database, store, tree: Arc::new(tree), state }
+        Self { directory, store, tree: Arc::new(tree), state }
     }
 }
 
@@ -80,7 +81,7 @@ pub fn close(directory: &DataDirectory, tree: &Tree, state: &State) {
 
 /// Grants first, then refreshes of them in turn, until there are `records` or time is up.
 pub fn run(path: &Path, records: u64, grants: u64, seconds: u64) {
-    let Filled { directory, database, store, tree, state } = Filled::open(path);
+    let Filled { directory, store, tree, state } = Filled::open(path);
     let begun = Instant::now();
     let first = state.next_seq().0;
     let mut made = state.counts().grants as u64;
@@ -127,11 +128,11 @@ pub fn run(path: &Path, records: u64, grants: u64, seconds: u64) {
         "{} records in {taken:.1} s, {:.0} a second, {} syncs; now {end} records, {:?}",
         end - first,
         (end - first) as f64 / taken,
-        database.syncs(),
+        store.syncs(),
         state.counts()
     );
     close(&directory, &tree, &state);
-    drop((store, tree, database));
+    drop((store, tree));
     if records <= end {
         disk(path);
     }
@@ -140,7 +141,7 @@ pub fn run(path: &Path, records: u64, grants: u64, seconds: u64) {
 /// Prints what the log takes on the disk.
 fn disk(path: &Path) {
     let database = Arc::new(SledDatabase::open(&path.join("log"), CACHE_BYTES).unwrap());
-    let store = SledStore::open(database).unwrap();
+    let store = JournaledStore::open(database).unwrap();
     let mut bytes = 0_u64;
     for block in records_from(&store, Seq(0)) {
         bytes += block.unwrap().iter().map(|(_, record)| record.len() as u64).sum::<u64>();

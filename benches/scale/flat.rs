@@ -55,7 +55,7 @@ impl Running {
     fn refreshes_per_second(&mut self, seconds: u64) -> f64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let filled = self.filled.as_ref().unwrap();
-        let (begun, syncs) = (Instant::now(), filled.database.syncs());
+        let (begun, syncs) = (Instant::now(), filled.store.syncs());
         let mut answered = 0_u64;
         runtime.block_on(async {
             let mut waiting = tokio::task::JoinSet::new();
@@ -82,7 +82,7 @@ impl Running {
                 }
             }
         });
-        assert!(syncs < self.filled.as_ref().unwrap().database.syncs(), "answers without a sync");
+        assert!(syncs < self.filled.as_ref().unwrap().store.syncs(), "answers without a sync");
         answered as f64 / begun.elapsed().as_secs_f64()
     }
 

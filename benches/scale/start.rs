@@ -11,9 +11,10 @@ use token_ledger::ledger::handle::Limits;
 use token_ledger::ledger::open::{Opened, leave_clean_mark, open};
 use token_ledger::ledger::replay::{check_back, check_chain};
 use token_ledger::ledger::tree::Tree;
+use token_ledger::log::journaled::JournaledStore;
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::side_table::MemoryTable;
-use token_ledger::log::sled::{SledDatabase, SledStore};
+use token_ledger::log::sled::SledDatabase;
 use token_ledger::log::store::{Store, records_from};
 use token_ledger::types::id::Seq;
 
@@ -67,7 +68,7 @@ fn stop(opened: &Opened) {
 /// One step of the replay at a time, on one thread, over the same records.
 fn steps(path: &Path) {
     let database = Arc::new(SledDatabase::open(&path.join("log"), CACHE_BYTES).unwrap());
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(database).unwrap());
+    let store: Arc<dyn Store> = Arc::new(JournaledStore::open(database).unwrap());
     let from = Seq(0);
     println!("{:<44} {:>9}", "one step of a replay, on one thread", "us/record");
     let begun = Instant::now();
@@ -110,7 +111,7 @@ fn steps(path: &Path) {
 /// Reads all records as an audit does, and tells how much memory that took.
 pub fn scan(path: &Path) {
     let database = Arc::new(SledDatabase::open(&path.join("log"), CACHE_BYTES).unwrap());
-    let store = SledStore::open(database).unwrap();
+    let store = JournaledStore::open(database).unwrap();
     let (before, begun, cpu) = (resident_bytes(), Instant::now(), cpu_seconds());
     let (mut records, mut most, mut next) = (0_u64, 0, 1_000_000);
     println!("{:>12} {:>14} {:>14}", "records", "resident MiB", "more MiB");

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use crate::edge::Edge;
 use crate::http::cors::Origins;
 use crate::http::forwarded::Proxies;
-use crate::log::sled::SledDatabase;
 use crate::witness::submit::Submitter;
 
 /// What every handler is given.
 pub struct App {
     /// Where requests become commands.
     pub edge: Arc<Edge>,
-    /// The log's database, for its counters; none in memory.
-    pub database: Option<Arc<SledDatabase>>,
     /// Whether the public listener serves the log, too.
     pub public_log: bool,
     /// Whether records are served to everybody.

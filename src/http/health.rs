@@ -91,7 +91,7 @@ impl Collector for Figures {
             ("record_bytes", "Bytes of records made durable.", count(&written.record_bytes)),
             ("overloaded", "Commands turned away.", count(&written.overloaded)),
             ("checkpoints", "Checkpoints signed since the start.", self.app.edge.notary.signed()),
-            ("syncs", "Syncs of the log.", self.app.database.as_ref().map_or(0, |d| d.syncs())),
+            ("syncs", "Syncs that made batches durable.", ledger.store().syncs()),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -1,6 +1,7 @@
 //! Reading requests: bounded bodies, headers as they are, parameters each at most once.
 
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -59,6 +60,7 @@ pub async fn body(app: &App, request: &HttpRequest, payload: Payload) -> Result<
     if length.is_some_and(|length| (app.body_bytes_max as u64) < length) {
         return Err(Unread::TooLong);
     }
+    come_again().await;
     let time = Duration::from_millis(app.body_timeout_ms);
     match tokio::time::timeout(time, gather(payload, app.body_bytes_max)).await {
         Ok(gathered) => gathered,
@@ -66,22 +68,42 @@ pub async fn body(app: &App, request: &HttpRequest, payload: Payload) -> Result<
     }
 }
 
+/// Lets the library hand on what it has of the body, which it does only once it has asked the handler
+/// for the first time: most bodies are there then, and no timer is set up and taken down for them.
+async fn come_again() {
+    let mut was_asked = false;
+    let asked = std::future::poll_fn(|context| {
+        if std::mem::replace(&mut was_asked, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    asked.await;
+}
+
 async fn gather(mut payload: Payload, bytes_max: usize) -> Result<Bytes, Unread> {
-    let mut gathered = BytesMut::new();
-    while let Some(chunk) = next(&mut payload).await {
-        let chunk = chunk.map_err(|_| {
-            ErrorResponse::new(ErrorCode::InvalidRequest, "the body ended before its length")
-        })?;
+    let first = next(&mut payload).await?.unwrap_or_default();
+    if bytes_max < first.len() {
+        return Err(Unread::TooLong);
+    }
+    // Nearly always the first is all there is.
+    let mut gathered = None;
+    while let Some(chunk) = next(&mut payload).await? {
+        let gathered = gathered.get_or_insert_with(|| BytesMut::from(first.as_ref()));
         if bytes_max < gathered.len() + chunk.len() {
             return Err(Unread::TooLong);
         }
         gathered.extend_from_slice(&chunk);
     }
-    Ok(gathered.freeze())
+    Ok(gathered.map_or(first, BytesMut::freeze))
 }
 
-async fn next(payload: &mut Payload) -> Option<Result<Bytes, actix_web::error::PayloadError>> {
-    std::future::poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await
+async fn next(payload: &mut Payload) -> Result<Option<Bytes>, Unread> {
+    let chunk = std::future::poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await;
+    Ok(chunk.transpose().map_err(|_| {
+        ErrorResponse::new(ErrorCode::InvalidRequest, "the body ended before its length")
+    })?)
 }
 
 fn content_type(request: &HttpRequest) -> Option<&str> {

@@ -10,21 +10,13 @@ use crate::ledger::replay::replay_onto;
 use crate::ledger::snapshot::{Fold, read_newest};
 use crate::ledger::tree::Tree;
 use crate::log::directory::{CleanMark, DataDirectory, MARKER};
+use crate::log::journaled::JournaledStore;
 use crate::log::reached;
 use crate::log::side_table::SideTable;
-use crate::log::sled::{SledDatabase, SledRows, SledStore};
+use crate::log::sled::SledDatabase;
 use crate::log::snapshots::Snapshots;
 use crate::log::store::{Store, StoreError};
 use crate::types::id::Seq;
-
-/// The tree over `store` before its first record was read, with its tiles in the same database.
-pub(super) fn empty_tree(
-    database: &Arc<SledDatabase>,
-    store: &Arc<dyn Store>,
-) -> Result<Tree, StoreError> {
-    let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
-    Ok(Tree::empty(Arc::clone(store), tiles))
-}
 
 /// An open log and its fold.
 pub(super) struct Folded {
@@ -36,13 +28,22 @@ pub(super) struct Folded {
     pub(super) newest_snapshot: Option<Seq>,
 }
 
-fn open_store(
-    directory: &DataDirectory,
-    cache_bytes_max: u64,
-) -> Result<(Arc<SledDatabase>, Arc<dyn Store>), StoreError> {
+/// An open log, and the table of what follows from its records.
+struct Log {
+    database: Arc<SledDatabase>,
+    store: Arc<dyn Store>,
+    tiles: Arc<dyn SideTable>,
+}
+
+fn open_store(directory: &DataDirectory, cache_bytes_max: u64) -> Result<Log, StoreError> {
     let database = Arc::new(SledDatabase::open(&directory.log_dir(), cache_bytes_max)?);
-    let store = Arc::new(SledStore::open(Arc::clone(&database))?);
-    Ok((database, store))
+    let journaled = JournaledStore::open(Arc::clone(&database))?;
+    if 0 < journaled.recovered() {
+        let records = journaled.recovered();
+        tracing::info!(records, "the storage engine was told anew of the newest records");
+    }
+    let tiles = journaled.table();
+    Ok(Log { database, store: Arc::new(journaled), tiles })
 }
 
 /// Opens the log in `directory` and folds it, from a snapshot on where there is one to go by.
@@ -63,9 +64,9 @@ pub(super) fn open_and_fold(
         let log = open_store(directory, cache_bytes_max);
         (log, reading.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
     });
-    let (database, store) = log?;
+    let Log { database, store, tiles } = log?;
     let fold = unjudged.map_or_else(Fold::default, |read| read.judged_by(store.as_ref()));
-    let (tree, mut state) = resume(&database, &store, fold)?;
+    let (tree, mut state) = resume(&tiles, &store, fold);
     let newest_snapshot = state.head().map(|head| head.seq);
     replay_onto(&mut state, store.as_ref(), |next| {
         progress(next.record.seq);
@@ -99,21 +100,16 @@ pub(super) fn open_and_fold(
 
 /// The tree and the projection to go on with; from the start, where the tiles beside the log do not
 /// lead to the frontier of the snapshot.
-fn resume(
-    database: &Arc<SledDatabase>,
-    store: &Arc<dyn Store>,
-    fold: Fold,
-) -> Result<(Tree, State), StoreError> {
+fn resume(tiles: &Arc<dyn SideTable>, store: &Arc<dyn Store>, fold: Fold) -> (Tree, State) {
     let Fold { state, frontier } = fold;
     if state.head().is_some() {
-        let tiles: Arc<dyn SideTable> = Arc::new(SledRows::within(Arc::clone(database), "tiles")?);
-        match Tree::resume(Arc::clone(store), tiles, frontier) {
-            Ok(Some(tree)) => return Ok((tree, state)),
+        match Tree::resume(Arc::clone(store), Arc::clone(tiles), frontier) {
+            Ok(Some(tree)) => return (tree, state),
             Ok(None) => tracing::warn!("the tree does not go on from the snapshot: read anew"),
             Err(error) => {
                 tracing::warn!(%error, "the tree cannot go on from the snapshot: read anew")
             }
         }
     }
-    Ok((empty_tree(database, store)?, State::default()))
+    (Tree::empty(Arc::clone(store), Arc::clone(tiles)), State::default())
 }

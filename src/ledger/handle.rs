@@ -362,7 +362,8 @@ fn serve(
             }
         }
         if stops {
-            return writer.flush_counts(true);
+            writer.flush_counts(true)?;
+            return Ok(shared.store.settle()?);
         }
     }
 }

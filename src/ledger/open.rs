@@ -20,7 +20,7 @@ use crate::domain::record::Actor;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::State;
 use crate::entropy::{Entropy, bytes};
-use crate::ledger::fold::{Folded, empty_tree, open_and_fold};
+use crate::ledger::fold::{Folded, open_and_fold};
 use crate::ledger::handle::{Ledger, Limits};
 use crate::ledger::replay::LogError;
 use crate::ledger::snapshot::Snapshotter;
@@ -33,7 +33,7 @@ use crate::log::directory::{CleanMark, DataDirectory, DirectoryError, Marker};
 use crate::log::file::{FILE_MODE, FileError, read_if_there, write_durably};
 use crate::log::reached::Reached;
 use crate::log::rescue::LogCopy;
-use crate::log::sled::{SledDatabase, SledStore};
+use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::snapshots::Snapshots;
 use crate::log::store::{Store, StoreError};
 use crate::types::id::{ClientId, RequestId, Seq};
@@ -170,7 +170,8 @@ pub fn create(
     let database = Arc::new(SledDatabase::create(&directory.log_dir(), cache_bytes_max)?);
     let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
     let state = Arc::new(RwLock::new(State::default()));
-    let tree = Arc::new(empty_tree(&database, &store)?);
+    let tiles = Arc::new(SledRows::within(Arc::clone(&database), "tiles")?);
+    let tree = Arc::new(Tree::empty(Arc::clone(&store), tiles));
     let mut writer = Writer::new(Arc::clone(&store), tree, Arc::clone(&state), clock, 1);
     let minted = new_client_secret(entropy);
     let client = administrator_id(entropy);
@@ -184,6 +185,7 @@ pub fn create(
         }
     }
     drop(writer);
+    store.settle()?;
     leave_clean_mark(&directory, &state.read())?;
     drop(store);
     Ok(FirstAdministrator { client, secret: minted.token })
@@ -345,6 +347,7 @@ pub fn open(
             return Err(error);
         }
     };
+    directory.raise_format()?;
     let issuer = state.issuer().to_owned();
     let kept = Arc::clone(&store);
     let reached = Reached::open(&directory.reached_file())?;

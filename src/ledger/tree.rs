@@ -270,14 +270,21 @@ impl Tree {
         }
     }
 
-    /// As [`Tree::remake`], with the error of the tile below that could not be read.
+    /// As [`Tree::remake`], with the error of the tile below that could not be read. A whole tile is
+    /// written again, for the table may have lost it in a crash.
     fn remade(&self, tile: TileId) -> Result<TileHashes, StoreError> {
-        self.remake(tile).map_err(|fault| match fault {
+        let hashes = self.remake(tile).map_err(|fault| match fault {
             RootFault::Fetch { source, .. } => source,
             RootFault::NoSuchNode { .. } | RootFault::Narrow { .. } => {
                 StoreError::Damaged { seq: Seq(tile.start()), what: Damage::Missing }
             }
-        })
+        })?;
+        if tile.width() == TILE_WIDTH && matches!(tile.kind(), TileKind::Hashes(_)) {
+            self.remade.fetch_add(1, Ordering::Relaxed);
+            // Who only reads must not fail because nothing is written any more.
+            let _ = self.tiles.put_later(&[(&key(tile), &hashes.encode())]);
+        }
+        Ok(hashes)
     }
 
     /// The hashes of a tile, from the tiles of the level below, or from the records.

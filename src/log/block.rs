@@ -15,8 +15,12 @@ use crate::types::id::Seq;
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 
-/// The longest encoded block, in bytes: below 64 KiB.
+/// The longest encoded block that is read, in bytes: below 64 KiB.
 pub const BLOCK_BYTES_MAX: usize = 64 * 1024 - 1;
+
+/// How long an encoded block is made at most, in bytes, unless one record alone takes more: a store
+/// keeps whole blocks in memory, and many at a time.
+pub const BLOCK_BYTES_AIM: usize = 16 * 1024;
 
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 3;
@@ -26,7 +30,11 @@ const CHECKSUM_CONTEXT: &str = "token-ledger 2026 log block v1";
 
 /// Some records in a row, whole and checked. A clone shares the bytes.
 #[derive(Clone)]
-pub struct Block(Arc<Frames>);
+pub struct Block {
+    frames: Arc<Frames>,
+    /// Records before this one are not looked at.
+    from: Seq,
+}
 
 struct Frames {
     first: Seq,
@@ -96,8 +104,8 @@ impl Block {
     ///
     /// # Errors
     /// When the records do not fit into one block; nothing is made then.
-    pub fn encode(first: Seq, records: &[Vec<u8>]) -> Result<Vec<u8>, FrameError> {
-        let lengths: Vec<usize> = records.iter().map(Vec::len).collect();
+    pub fn encode<R: AsRef<[u8]>>(first: Seq, records: &[R]) -> Result<Vec<u8>, FrameError> {
+        let lengths: Vec<usize> = records.iter().map(|record| record.as_ref().len()).collect();
         check(first, &lengths)?;
         let mut bytes = Vec::with_capacity(encoded_bytes(&lengths));
         bytes.push(VERSION);
@@ -106,11 +114,38 @@ impl Block {
             bytes.extend(framed_u16(length));
         }
         for record in records {
-            bytes.extend(record);
+            bytes.extend_from_slice(record.as_ref());
         }
         let checksum = checksum(first, &bytes);
         bytes.extend(checksum.as_bytes());
         Ok(bytes)
+    }
+
+    /// The block that holds `records` as `first`, `first + 1`, ...
+    ///
+    /// # Errors
+    /// As [`Block::encode`].
+    pub fn framed<R: AsRef<[u8]>>(first: Seq, records: &[R]) -> Result<Self, FrameError> {
+        let bytes = Self::encode(first, records)?.into_boxed_slice();
+        let lengths = records.iter().map(|record| record.as_ref().len());
+        let end = seq_after(first, records.len()).ok_or(FrameError::SeqsExhausted { first })?;
+        let start = HEAD_BYTES + records.len() * LENGTH_BYTES;
+        Ok(Self::over(Frames { first, end, bytes, start, ends: ends(start, lengths) }))
+    }
+
+    fn over(frames: Frames) -> Self {
+        let from = frames.first;
+        Self { frames: Arc::new(frames), from }
+    }
+
+    /// What [`Block::encode`] made, whether or not this is a part of it only.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.frames.bytes
+    }
+
+    /// The same block without the records before `from`.
+    pub(super) fn since(self, from: Seq) -> Self {
+        Self { from: self.from.max(from), ..self }
     }
 
     /// The block that starts at `first`, after every check that its bytes allow.
@@ -149,56 +184,67 @@ impl Block {
         let end = check(first, &lengths)?;
 
         let start = HEAD_BYTES + table.len();
-        let ends = lengths.iter().scan(start, |at, length| {
-            *at += length;
-            Some(*at)
-        });
-        let ends = ends.collect();
-        Ok(Self(Arc::new(Frames { first, end, bytes, start, ends })))
+        let ends = ends(start, lengths.into_iter());
+        Ok(Self::over(Frames { first, end, bytes, start, ends }))
+    }
+
+    /// The block that starts at `first` and that `bytes` begin with, if one does and is intact;
+    /// other bytes may follow it.
+    pub(super) fn decode_front(first: Seq, bytes: &[u8]) -> Option<Self> {
+        let (&[_, high, low], rest) = bytes.split_first_chunk()?;
+        let count = usize::from(u16::from_be_bytes([high, low]));
+        let table = rest.get(..count * LENGTH_BYTES)?.as_chunks::<LENGTH_BYTES>().0;
+        let lengths = table.iter().map(|length| usize::from(u16::from_be_bytes(*length)));
+        let bytes = bytes.get(..encoded_bytes(&lengths.collect::<Vec<_>>()))?;
+        Self::decode(first, bytes).ok()
     }
 
     /// The seq of the first record.
     pub fn first(&self) -> Seq {
-        self.0.first
+        self.from
     }
 
     /// The seq after the last record.
     pub fn end(&self) -> Seq {
-        self.0.end
+        self.frames.end
     }
 
     /// The record at `seq`, if it is in this block.
     pub fn record(&self, seq: Seq) -> Option<&[u8]> {
-        let index = usize::try_from(seq.0.checked_sub(self.0.first.0)?).ok()?;
-        let end = *self.0.ends.get(index)?;
+        let Frames { first, bytes, start, ends, .. } = self.frames.as_ref();
+        if seq < self.from {
+            return None;
+        }
+        let index = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
+        let end = *ends.get(index)?;
         let start = match index.checked_sub(1) {
-            Some(before) => *self.0.ends.get(before)?,
-            None => self.0.start,
+            Some(before) => *ends.get(before)?,
+            None => *start,
         };
-        self.0.bytes.get(start..end)
+        bytes.get(start..end)
     }
 
     /// The records in order, each with its seq.
     pub fn iter(&self) -> impl Iterator<Item = (Seq, &[u8])> {
-        (self.0.first.0..self.0.end.0).map(Seq).filter_map(|seq| Some((seq, self.record(seq)?)))
+        (self.from.0..self.frames.end.0).map(Seq).filter_map(|seq| Some((seq, self.record(seq)?)))
     }
 }
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Block({}..{})", self.0.first, self.0.end)
+        write!(f, "Block({}..{})", self.from, self.frames.end)
     }
 }
 
-/// Cuts a batch into parts that each fit into one block, as few as the order allows. A record that
-/// fits into none makes a part of its own, which [`Block::encode`] then refuses.
-pub fn split(batch: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
+/// Cuts a batch into parts that each fit into one block of [`BLOCK_BYTES_AIM`], as few as the order
+/// allows. A longer record makes a part of its own, which [`Block::encode`] takes or refuses.
+pub fn split<R: AsRef<[u8]>>(batch: &[R]) -> impl Iterator<Item = &[R]> {
     let mut rest = batch;
     std::iter::from_fn(move || {
         let mut bytes = HEAD_BYTES + CHECKSUM_BYTES;
-        let fits = |record: &&Vec<u8>| {
-            bytes += LENGTH_BYTES + record.len();
-            bytes <= BLOCK_BYTES_MAX
+        let fits = |record: &&R| {
+            bytes += LENGTH_BYTES + record.as_ref().len();
+            bytes <= BLOCK_BYTES_AIM
         };
         let count = rest.iter().take_while(fits).count().max(1);
         let (part, after) = rest.split_at_checked(count)?;
@@ -235,6 +281,15 @@ fn encoded_bytes(lengths: &[usize]) -> usize {
     HEAD_BYTES + lengths.len() * LENGTH_BYTES + records + CHECKSUM_BYTES
 }
 
+/// Where each record ends, if the first one starts at `start`.
+fn ends(start: usize, lengths: impl Iterator<Item = usize>) -> Box<[usize]> {
+    let ends = lengths.scan(start, |at, length| {
+        *at += length;
+        Some(*at)
+    });
+    ends.collect()
+}
+
 fn framed_u16(number: usize) -> [u8; 2] {
     u16::try_from(number).expect("a block below 64 KiB counts below 2^16").to_be_bytes()
 }
@@ -247,108 +302,4 @@ fn checksum(first: Seq, framed: &[u8]) -> blake3::Hash {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::{any, proptest};
-    use proptest::{prop_assert, prop_assert_eq};
-
-    use super::*;
-
-    fn records() -> impl proptest::strategy::Strategy<Value = Vec<Vec<u8>>> {
-        vec(vec(any::<u8>(), 0..300), 1..40)
-    }
-
-    fn owned(block: &Block) -> Vec<Vec<u8>> {
-        block.iter().map(|(_, record)| record.to_vec()).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_encoded_is_decoded(first in 0..u64::MAX - 40, records in records()) {
-            let block = Block::decode(Seq(first), Block::encode(Seq(first), &records).unwrap()).unwrap();
-            prop_assert_eq!(owned(&block), records.clone());
-            prop_assert_eq!(block.first(), Seq(first));
-            prop_assert_eq!(block.end(), Seq(first + records.len() as u64));
-            prop_assert_eq!(block.record(block.end()), None);
-            prop_assert_eq!(block.record(Seq(first.wrapping_sub(1))), None);
-        }
-
-        #[test]
-        fn no_bytes_make_decode_panic(first in any::<u64>(), bytes in vec(any::<u8>(), 0..200)) {
-            prop_assert!(Block::decode(Seq(first), [&[VERSION, 0], &bytes[..]].concat()).is_err());
-        }
-
-        #[test]
-        fn a_split_batch_keeps_its_records_and_fits(
-            lengths in vec(0..=RECORD_BYTES_MAX, 1..60),
-        ) {
-            let batch: Vec<Vec<u8>> = lengths.into_iter().map(|n| vec![7; n]).collect();
-            let parts: Vec<_> = split(&batch).collect();
-            prop_assert_eq!(parts.concat(), batch.clone());
-            for part in parts {
-                prop_assert!(Block::encode(Seq(0), part).unwrap().len() <= BLOCK_BYTES_MAX);
-            }
-        }
-    }
-
-    #[test]
-    fn every_flipped_bit_and_every_cut_is_detected() {
-        let bytes = Block::encode(Seq(9), &[b"{}".to_vec(), vec![], vec![0; 100]]).unwrap();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Block::decode(Seq(9), flipped).is_err(), "bit {bit}");
-        }
-        for length in 0..bytes.len() {
-            let cut = Block::decode(Seq(9), &bytes[..length]).unwrap_err();
-            assert!(matches!(cut, BlockError::Length { found, .. } if found == length), "{cut}");
-        }
-    }
-
-    #[test]
-    fn a_block_in_another_place_is_detected() {
-        let bytes = Block::encode(Seq(9), &[b"{}".to_vec()]).unwrap();
-        for bit in 0..64 {
-            let moved = Block::decode(Seq(9 ^ (1 << bit)), &bytes[..]);
-            assert_eq!(moved.unwrap_err(), BlockError::Checksum);
-        }
-    }
-
-    #[test]
-    fn decode_names_what_is_wrong() {
-        let bytes = Block::encode(Seq(0), &[b"{}".to_vec()]).unwrap();
-        let changed = |at: usize, to: u8| {
-            let mut bytes = bytes.clone();
-            bytes[at] = to;
-            Block::decode(Seq(0), bytes).unwrap_err()
-        };
-        assert_eq!(changed(0, 2), BlockError::Version { found: 2 });
-        assert_eq!(changed(4, 3), BlockError::Length { expected: 40, found: 39 });
-        assert_eq!(changed(5, b'['), BlockError::Checksum);
-        let mut bare = vec![VERSION, 0, 0];
-        bare.extend(checksum(Seq(0), &bare).as_bytes());
-        assert_eq!(Block::decode(Seq(0), bare).unwrap_err(), FrameError::Empty.into());
-    }
-
-    #[test]
-    fn a_block_is_filled_to_the_last_byte() {
-        let exact = [16_384, 16_384, 16_384, 16_340].map(|n| vec![7; n]);
-        assert_eq!(split(&exact).count(), 1);
-        assert_eq!(Block::encode(Seq(0), &exact).unwrap().len(), BLOCK_BYTES_MAX);
-        let over = [16_384, 16_384, 16_384, 16_341].map(|n| vec![7; n]);
-        assert_eq!(split(&over).map(<[_]>::len).collect::<Vec<_>>(), [3, 1]);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        let long = vec![0; RECORD_BYTES_MAX + 1];
-        let bytes = long.len();
-        assert_eq!(Block::encode(Seq(0), &[]), Err(FrameError::Empty));
-        let refused = Block::encode(Seq(3), &[vec![], long.clone()]);
-        assert_eq!(refused, Err(FrameError::RecordTooLong { seq: Seq(4), bytes }));
-        let refused = Block::encode(Seq(0), &vec![vec![0; RECORD_BYTES_MAX]; 4]);
-        assert!(matches!(refused, Err(FrameError::BlockTooLong { .. })));
-        let refused = Block::encode(Seq(u64::MAX), &[vec![]]);
-        assert_eq!(refused, Err(FrameError::SeqsExhausted { first: Seq(u64::MAX) }));
-    }
-}
+mod tests;

@@ -15,8 +15,9 @@ use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
 use crate::types::time::Timestamp;
 
-/// The newest layout of a data directory that this version reads.
-pub const FORMAT: u32 = 1;
+/// The newest layout of a data directory that this version reads, and the one that it writes.
+/// Format 1 had all records in the storage engine.
+pub const FORMAT: u32 = 2;
 
 /// The file that makes a directory a ledger's; written last when one is made.
 pub const MARKER: &str = "token-ledger.json";
@@ -187,12 +188,8 @@ impl DataDirectory {
             return Err(not_empty());
         }
         let vaults = Vaults::create(path)?;
-        let text = serde_json::to_vec(marker).map_err(|source| {
-            let path = path.join(MARKER);
-            DirectoryError::Marker { path, source }
-        })?;
         // The last step: a directory with a marker is complete.
-        file::write_durably(&path.join(MARKER), &text, file::FILE_MODE)?;
+        write_marker(path, marker)?;
         file::sync_directory(file::parent(path))?;
         Ok(Self { path: path.to_owned(), marker: marker.clone(), vaults, _lock: lock })
     }
@@ -275,6 +272,18 @@ impl DataDirectory {
         self.path.join(REACHED)
     }
 
+    /// Says that the directory is of the newest format, so that no older version opens it: before
+    /// anything is written that such a version does not read.
+    ///
+    /// # Errors
+    /// When the file system refuses; the old marker or the new one is there.
+    pub fn raise_format(&self) -> Result<(), DirectoryError> {
+        if self.marker.format == FORMAT {
+            return Ok(());
+        }
+        write_marker(&self.path, &Marker { format: FORMAT, ..self.marker.clone() })
+    }
+
     /// Writes down that the log was closed cleanly, and where it ends. The last act of a stop.
     ///
     /// # Errors
@@ -322,6 +331,13 @@ impl DataDirectory {
     pub fn log_copy_dir(&self) -> PathBuf {
         self.path.join(LOG_COPY)
     }
+}
+
+fn write_marker(path: &Path, marker: &Marker) -> Result<(), DirectoryError> {
+    let path = path.join(MARKER);
+    let text = serde_json::to_vec(marker)
+        .map_err(|source| DirectoryError::Marker { path: path.clone(), source })?;
+    Ok(file::write_durably(&path, &text, file::FILE_MODE)?)
 }
 
 fn make_private(path: &Path) -> Result<(), FileError> {

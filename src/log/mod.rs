@@ -7,6 +7,8 @@ pub mod store;
 pub mod side_table;
 pub mod memory;
 pub mod sled;
+mod journal;
+pub mod journaled;
 pub mod file;
 pub mod directory;
 pub mod vaults;

@@ -1,11 +1,13 @@
 //! The copy of the log from before a recovery, which overwrites what it cannot read: the evidence.
-//! Never changes the log, nor a copy that is still needed.
+//! Never changes the log, nor a copy that is still needed. Files that nobody writes to any more get
+//! a second name in place of a copy.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, FileError};
+use super::sled::SEGMENT_NAME;
 use super::vaults::remove_tree_durably;
 
 /// In a copy: the recovery that it was made for went well, so a later one may replace it.
@@ -25,7 +27,7 @@ pub enum LogCopy {
     Copied {
         /// Where it is.
         path: PathBuf,
-        /// How long its files are together.
+        /// How long the files are together that were copied.
         bytes: u64,
     },
     /// A copy from before an earlier recovery that was never confirmed: it is closer to the crash
@@ -34,10 +36,10 @@ pub enum LogCopy {
         /// Where it is.
         path: PathBuf,
     },
-    /// The file system cannot share blocks, and the log is longer than allowed: there is no copy
-    /// of it. Say so.
+    /// The file system cannot share blocks, and what had to be copied is longer than allowed: there
+    /// is no copy of the log. Say so.
     Skipped {
-        /// How long the files of the log are together.
+        /// How long those files are together.
         bytes: u64,
         /// What was allowed.
         bytes_max: u64,
@@ -49,6 +51,8 @@ struct Entry {
     path: PathBuf,
     /// The length of a file; `None` for a directory.
     bytes: Option<u64>,
+    /// Nothing is written to the file any more.
+    is_finished: bool,
 }
 
 /// Copies the directory `log` to `copy` in place of a confirmed copy there; durable when done.
@@ -60,7 +64,8 @@ pub(super) fn keep_copy(log: &Path, copy: &Path, bytes_max: u64) -> Result<LogCo
         return Ok(LogCopy::EarlierKept { path: copy.to_owned() });
     }
     let entries = entries_of(log)?;
-    let bytes = entries.iter().filter_map(|entry| entry.bytes).sum();
+    let copied = entries.iter().filter(|entry| !entry.is_finished);
+    let bytes = copied.filter_map(|entry| entry.bytes).sum();
     let partial = file::beside(copy, ".tmp");
     let path = copy.to_owned();
 
@@ -103,6 +108,8 @@ fn copy_entries(
         let (from, to) = (from.join(&entry.path), to.join(&entry.path));
         if entry.bytes.is_none() {
             file::create_directory(&to)?;
+        } else if entry.is_finished && std::fs::hard_link(&from, &to).is_ok() {
+            continue;
         } else if !copy_file(&from, &to)? {
             return Ok(false);
         }
@@ -163,9 +170,17 @@ fn entries_of(root: &Path) -> Result<Vec<Entry>, FileError> {
             if about.is_dir() {
                 open.push(path.clone());
             }
-            entries.push(Entry { path, bytes: about.is_file().then_some(about.len()) });
+            let bytes = about.is_file().then_some(about.len());
+            entries.push(Entry { path, bytes, is_finished: false });
         }
     }
     entries.retain(|entry| entry.bytes.is_some() || root.join(&entry.path).is_dir());
+    let is_segment =
+        |entry: &&mut Entry| entry.path.to_str().is_some_and(|path| path.starts_with(SEGMENT_NAME));
+    let mut segments = entries.iter_mut().filter(is_segment).collect::<Vec<_>>();
+    segments.sort_by(|one, other| one.path.cmp(&other.path));
+    // The newest one may go on.
+    segments.pop();
+    segments.into_iter().for_each(|entry| entry.is_finished = true);
     Ok(entries)
 }

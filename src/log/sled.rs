@@ -3,10 +3,13 @@
 //!
 //! Three habits of sled 0.34 shape this file. Its `flush` does not fsync on Linux, so `durable` does,
 //! on a handle of our own. A node longer than a quarter of a segment goes to a file that is never
-//! synced; a leaf holds up to 17 values of 64 KiB, so segments are large. A kill during open leaves
-//! a `snap.*.generating` that the next open takes for a snapshot, so those are deleted first.
+//! synced; a leaf of a directory of format 1 holds up to 17 values of 64 KiB, so segments are large.
+//! A kill during open leaves a `snap.*.generating` that the next open takes for a snapshot, so those
+//! are deleted first. And it writes a leaf anew with each change to it, so blocks lie in files beside
+//! it (`segments`), which are only appended to, and sled holds their places.
 
 mod engine;
+mod segments;
 mod side_table;
 
 use std::fs::{File, OpenOptions};
@@ -20,13 +23,13 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use self::engine::{Engine, engine_error, open_engine, read_first, remove_torn_snapshots};
+pub(super) use self::segments::NAME as SEGMENT_NAME;
+use self::segments::{Place, Segments};
+pub use self::side_table::{ROW_BYTES_MAX, SledRows};
 use super::block::{Block, split};
 use super::file::{self, FileError};
 use super::store::{Damage, Store, StoreError, end_after};
 use crate::types::id::Seq;
-
-/// The longest row of a table, key and value together, in bytes.
-pub const ROW_BYTES_MAX: usize = 64 * 1024 - 1;
 
 /// How often a closed database asks whether sled's threads have let go of its lock.
 const CLOSE_TRIES_MAX: u32 = 100_000;
@@ -75,7 +78,7 @@ impl Drop for DataFile {
 
 impl SledDatabase {
     /// Makes an empty database in `dir`, whose parent must exist, and opens it. `cache_bytes_max`
-    /// is a target: scans have been measured to pass it by several hundred MiB.
+    /// is a target: blocks in sled itself, of format 1, pass it by several hundred MiB when scanned.
     ///
     /// # Errors
     /// [`StoreError::Exists`] when there is one; else the disk or sled failed, and what is there
@@ -159,9 +162,19 @@ impl SledDatabase {
 
     /// Nothing is written any more. Nor is the database ever closed, for sled would sync once more,
     /// and panic where that fails: its lock stays until the process ends.
-    fn poison(&self) {
+    pub(super) fn poison(&self) {
         self.poisoned.store(true, Ordering::Release);
         std::mem::forget(Db::clone(&self.db));
+    }
+
+    /// Whether nothing is written any more.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Where its files are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// How often data was made durable since the database was opened.
@@ -200,48 +213,99 @@ impl SledDatabase {
     }
 }
 
-/// The log on sled: tree `records`, key = first seq of a block (u64 big-endian), value = the block.
+/// How many bytes of blocks are appended before sled is made durable, too. That many are read again
+/// after a crash.
+const SYNC_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The log: blocks in files, and in the tree `records` where they lie, key = first seq of a block
+/// (u64 big-endian). A batch is durable once its blocks are: their places can be found again.
 pub struct SledStore {
     records: Tree,
-    /// Held while a batch is made durable; readers never take it.
-    append: Mutex<()>,
+    /// Held while a batch is made durable; readers never take it. The bytes since sled was durable.
+    append: Mutex<u64>,
     /// Moved only after the records before it are durable.
     end: AtomicU64,
+    segments: Segments,
     database: Arc<SledDatabase>,
+    syncs: AtomicU64,
+    found: u64,
 }
 
 impl SledStore {
-    /// The log in `database`; empty in a new one.
+    /// The log in `database`; empty in a new one. Blocks that a crash left without a place get one.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the last block is not intact, [`StoreError::Engine`] when it
-    /// cannot be read; nothing is changed.
+    /// [`StoreError::Damaged`] when the last block is not intact, or a file is missing before later
+    /// ones, [`StoreError::Engine`] when sled cannot be read; no record was changed.
     pub fn open(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
         let records = database.tree("records")?;
         let last = records.last().map_err(|error| database.failed("read", error))?;
-        let last = last.map(|entry| decode(&entry)).transpose()?;
-        let end = last.map_or(Seq(0), |block| block.end());
-        Ok(Self { records, append: Mutex::new(()), end: AtomicU64::new(end.0), database })
+        let segments = Segments::new(&database.dir);
+        let known = last.as_ref().map(|entry| decode(entry, &segments)).transpose()?;
+        let known = known.map_or(Seq(0), |block| block.end());
+        let place = last.and_then(|(_, row)| Place::decode(&row));
+        let found = segments.find_behind(place, known)?;
+        let end = found.last().map_or(known, |newest| newest.end);
+        let rows = found.iter().map(|found| row(found.first, found.place)).collect();
+        if !found.is_empty() {
+            database.write(&records, rows)?;
+        }
+        Ok(Self {
+            records,
+            append: Mutex::new(0),
+            end: AtomicU64::new(end.0),
+            segments,
+            database,
+            syncs: AtomicU64::new(0),
+            found: end.0 - known.0,
+        })
+    }
+
+    /// The database that it is in.
+    pub(super) fn database(&self) -> &SledDatabase {
+        &self.database
+    }
+
+    /// How many records had no place in sled when the log was opened.
+    pub(super) fn found(&self) -> u64 {
+        self.found
+    }
+
+    /// As [`Store::append`], of records that lie anywhere.
+    pub(super) fn append_all<R: AsRef<[u8]>>(
+        &self,
+        first: Seq,
+        records: &[R],
+    ) -> Result<(), StoreError> {
+        let mut unsynced_bytes = self.append.lock();
+        if self.database.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        let end = end_after(first, self.end()?, records)?;
+        let (mut keys, mut blocks, mut at) = (Vec::new(), Vec::new(), first);
+        for part in split(records) {
+            blocks.push(Block::encode(at, part)?);
+            keys.push(at);
+            at = end_after(at, at, part)?;
+        }
+        let places =
+            self.segments.append(first, &blocks).inspect_err(|_| self.database.poison())?;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        let rows = keys.into_iter().zip(places).map(|(key, place)| row(key, place));
+        self.database.write_later(&self.records, rows.collect())?;
+        self.end.store(end.0, Ordering::Release);
+        *unsynced_bytes += blocks.iter().map(|block| block.len() as u64).sum::<u64>();
+        if SYNC_BYTES <= *unsynced_bytes {
+            self.database.durable()?;
+            *unsynced_bytes = 0;
+        }
+        Ok(())
     }
 }
 
 impl Store for SledStore {
     fn append(&self, first: Seq, records: &[Vec<u8>]) -> Result<(), StoreError> {
-        let _one_at_a_time = self.append.lock();
-        if self.database.poisoned.load(Ordering::Acquire) {
-            return Err(StoreError::Poisoned);
-        }
-        let end = end_after(first, self.end()?, records)?;
-        let mut blocks = Vec::new();
-        let mut at = first;
-        for part in split(records) {
-            let block = Block::encode(at, part)?;
-            blocks.push((IVec::from(&at.0.to_be_bytes()), Some(block.into())));
-            at = end_after(at, at, part)?;
-        }
-        self.database.write(&self.records, blocks)?;
-        self.end.store(end.0, Ordering::Release);
-        Ok(())
+        self.append_all(first, records)
     }
 
     fn block(&self, seq: Seq) -> Result<Option<Block>, StoreError> {
@@ -255,7 +319,7 @@ impl Store for SledStore {
             Some(value) => Some((IVec::from(&key), value)),
             None => self.records.get_lt(key).map_err(failed)?,
         };
-        let block = entry.map(|entry| decode(&entry)).transpose()?;
+        let block = entry.map(|entry| decode(&entry, &self.segments)).transpose()?;
         let block = block.filter(|block| seq < block.end());
         block.map(Some).ok_or(StoreError::Damaged { seq, what: Damage::Missing })
     }
@@ -263,113 +327,34 @@ impl Store for SledStore {
     fn end(&self) -> Result<Seq, StoreError> {
         Ok(Seq(self.end.load(Ordering::Acquire)))
     }
-}
 
-/// A small table of rows that may change and go, each change durable. For what the log must not
-/// hold; a removed row's bytes stay in the file until [`SledRows::rewrite_into`] leaves it behind.
-pub struct SledRows {
-    rows: Tree,
-    /// Held by each change, and while the table is rewritten.
-    changing: Mutex<()>,
-    database: Arc<SledDatabase>,
-}
-
-impl SledRows {
-    /// Makes an empty table in a database of its own; as [`SledDatabase::create`].
-    ///
-    /// # Errors
-    /// As [`SledDatabase::create`].
-    pub fn create(dir: &Path, cache_bytes_max: u64) -> Result<Self, StoreError> {
-        Self::within(Arc::new(SledDatabase::create(dir, cache_bytes_max)?), "rows")
+    fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 
-    /// Opens a table that stands in a database of its own; as [`SledDatabase::open`].
-    ///
-    /// # Errors
-    /// As [`SledDatabase::open`].
-    pub fn open(dir: &Path, cache_bytes_max: u64) -> Result<Self, StoreError> {
-        Self::within(Arc::new(SledDatabase::open(dir, cache_bytes_max)?), "rows")
-    }
-
-    /// The table `name` in `database`, beside the log; empty if it was never written.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`] when it cannot be opened.
-    pub fn within(database: Arc<SledDatabase>, name: &'static str) -> Result<Self, StoreError> {
-        Ok(Self { rows: database.tree(name)?, changing: Mutex::new(()), database })
-    }
-
-    /// The value of a row, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`] when it cannot be read.
-    pub fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.rows.get(key).map_err(|error| self.database.failed("read", error))?;
-        Ok(value.map(|value| value.to_vec()))
-    }
-
-    /// Adds or replaces rows, all of them or none; `Ok` means durable.
-    ///
-    /// # Errors
-    /// [`StoreError::RowTooLong`]: nothing was done. Every other one is final, as for a log.
-    pub fn put(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StoreError> {
-        let entries = entries(rows)?;
-        let _one_at_a_time = self.changing.lock();
-        self.database.write(&self.rows, entries)
-    }
-
-    /// Removes rows, all of them or none; `Ok` means that they stay removed.
-    ///
-    /// # Errors
-    /// Final, as for a log.
-    pub fn remove(&self, keys: &[&[u8]]) -> Result<(), StoreError> {
-        let keys = keys.iter().map(|key| ((*key).into(), None));
-        let _one_at_a_time = self.changing.lock();
-        self.database.write(&self.rows, keys.collect())
-    }
-
-    /// All rows, in the order of their keys. What changes meanwhile may be seen or not.
-    pub fn rows(&self) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + '_ {
-        self.rows.iter().map(|row| {
-            let (key, value) = row.map_err(|error| self.database.failed("read", error))?;
-            Ok((key.to_vec(), value.to_vec()))
-        })
-    }
-
-    /// Copies all rows to a new table in `fresh_dir`, a database of its own, and opens it; `Ok`
-    /// means durable. Changes wait meanwhile, and must then go to the new table.
-    ///
-    /// # Errors
-    /// The new table is incomplete and is to be removed; this one is as before.
-    pub fn rewrite_into(&self, fresh_dir: &Path) -> Result<Self, StoreError> {
-        let _no_change_meanwhile = self.changing.lock();
-        let fresh = Self::create(fresh_dir, self.database.cache_bytes_max)?;
-        for row in self.rows() {
-            let (key, value) = row?;
-            let copied = fresh.rows.insert(key, value);
-            copied.map_err(|error| fresh.database.failed("write", error))?;
-        }
-        fresh.database.durable()?;
-        Ok(fresh)
+    fn settle(&self) -> Result<(), StoreError> {
+        let mut unsynced_bytes = self.append.lock();
+        self.database.durable()?;
+        *unsynced_bytes = 0;
+        Ok(())
     }
 }
 
-fn entries(rows: &[(&[u8], &[u8])]) -> Result<Vec<Entry>, StoreError> {
-    let longest = rows.iter().map(|(key, value)| key.len() + value.len()).max().unwrap_or(0);
-    if ROW_BYTES_MAX < longest {
-        return Err(StoreError::RowTooLong { bytes: longest, bytes_max: ROW_BYTES_MAX });
-    }
-    Ok(rows.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect())
+fn row(first: Seq, place: Place) -> Entry {
+    (IVec::from(&first.0.to_be_bytes()), Some(IVec::from(&place.encode())))
 }
 
-fn decode((key, value): &(IVec, IVec)) -> Result<Block, StoreError> {
+fn decode((key, value): &(IVec, IVec), segments: &Segments) -> Result<Block, StoreError> {
     let key: &[u8; 8] = key
         .as_ref()
         .try_into()
         .map_err(|_| StoreError::Damaged { seq: Seq(0), what: Damage::Key { bytes: key.len() } })?;
     let seq = Seq(u64::from_be_bytes(*key));
-    Block::decode(seq, value.as_ref())
-        .map_err(|error| StoreError::Damaged { seq, what: error.into() })
+    let block = match Place::decode(value) {
+        Some(place) => Block::decode(seq, segments.read(seq, place)?),
+        None => Block::decode(seq, value.as_ref()),
+    };
+    block.map_err(|error| StoreError::Damaged { seq, what: error.into() })
 }
 
 fn batch_of(entries: Vec<Entry>) -> Batch {

@@ -32,6 +32,20 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store cannot tell; the caller stops.
     fn end(&self) -> Result<Seq, StoreError>;
+
+    /// How often appended records were made durable since the store was opened; 0 for a store that
+    /// needs no sync.
+    fn syncs(&self) -> u64 {
+        0
+    }
+
+    /// Brings all records to where a clean stop leaves them. They are durable before already.
+    ///
+    /// # Errors
+    /// Final, as for `append`: a later opening brings them there.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What the store could not do.
@@ -59,6 +73,16 @@ pub enum StoreError {
         seq: Seq,
         /// In which way.
         what: Damage,
+    },
+    /// The journal and the log contradict each other.
+    #[error(
+        "{} is damaged: {what}; leave the directory as it is, and restore a backup", path.display()
+    )]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// In which way.
+        what: JournalDamage,
     },
     /// An append failed before.
     #[error("an earlier write failed, so nothing more is written; restart to read the disk anew")]
@@ -111,11 +135,60 @@ pub enum Damage {
         /// The length of the key.
         bytes: usize,
     },
-    /// Blocks overlap, or leave a gap between them.
-    #[error("its block should begin at {end}, where the one before ended")]
+    /// The file that holds its block is not there.
+    #[error("{} is missing", path.display())]
+    NoFile {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file that holds its block ends before it.
+    #[error("{} was cut short", path.display())]
+    Cut {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A block leaves a gap after the one before, or holds nothing that comes after it.
+    #[error("its block should hold {end}, where the one before ended")]
     Misplaced {
         /// One past the last record of the block before.
         end: Seq,
+    },
+}
+
+/// In which way a journal is damaged, or is not that of the log beside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalDamage {
+    /// Records are in neither, and later ones are there.
+    #[error(
+        "records {from} up to {until} are neither in it nor in the log, though later ones are there"
+    )]
+    Gap {
+        /// The first one that is missing.
+        from: Seq,
+        /// The first one that is there again.
+        until: Seq,
+    },
+    /// Both have the record, and not the same bytes.
+    #[error("its record {seq} is not the one that the log has")]
+    Differs {
+        /// Which record.
+        seq: Seq,
+    },
+    /// The record before is another one than it was when this one was written.
+    #[error("its record {seq} was written after another record than the log has before it")]
+    Unchained {
+        /// Which record.
+        seq: Seq,
+    },
+    /// It is longer than this version makes it.
+    #[error(
+        "it has {bytes} bytes, and this version makes {bytes_max}; if a newer one made it, run that"
+    )]
+    Length {
+        /// As it is.
+        bytes: u64,
+        /// As this version makes it.
+        bytes_max: u64,
     },
 }
 
@@ -143,7 +216,7 @@ pub enum EngineError {
 ///
 /// # Errors
 /// [`StoreError::NotAtEnd`] or [`StoreError::Unframed`].
-pub(super) fn end_after(first: Seq, end: Seq, records: &[Vec<u8>]) -> Result<Seq, StoreError> {
+pub(super) fn end_after<R>(first: Seq, end: Seq, records: &[R]) -> Result<Seq, StoreError> {
     if first != end {
         return Err(StoreError::NotAtEnd { first, end });
     }
@@ -154,7 +227,8 @@ pub(super) fn end_after(first: Seq, end: Seq, records: &[Vec<u8>]) -> Result<Seq
 }
 
 /// The blocks from the one that holds `from` up to the end, in order. The first one may begin
-/// before `from`. Stops after the first error.
+/// before `from`; each other one begins where the one before ended, though the store may have put
+/// the records into larger blocks meanwhile. Stops after the first error.
 pub fn records_from(store: &dyn Store, from: Seq) -> Blocks<'_> {
     Blocks { store, next: Some(from), last_end: None }
 }
@@ -180,10 +254,11 @@ impl Blocks<'_> {
         };
         // The store answers by seq; that the blocks also lie end to end is our own observation.
         match self.last_end {
-            Some(end) if block.first() != end => {
+            Some(end) if end < block.first() || block.end() <= end => {
                 Err(StoreError::Damaged { seq: block.first(), what: Damage::Misplaced { end } })
             }
-            Some(_) | None => Ok(Some(block)),
+            Some(end) => Ok(Some(block.since(end))),
+            None => Ok(Some(block)),
         }
     }
 }

@@ -100,17 +100,16 @@ fn files(data: &Path) -> Vec<(PathBuf, Vec<u64>)> {
 }
 
 fn one(whole: &Whole, random: &mut Random, scratch: &Path, report: &mut Report) {
-    // Most bytes are in the database of the log, most kinds of damage elsewhere.
+    // Most bytes are in the log, most kinds of damage elsewhere.
     let wanted = match random.below(10) {
-        0..=4 => "log/db",
+        0 | 1 => "log/records-",
+        2 | 3 => "log/db",
+        4 => "log/journal",
         5 | 6 => "vault-000001/db",
         _ => "",
     };
-    let fitting: Vec<_> = whole
-        .files
-        .iter()
-        .filter(|(path, _)| path.starts_with(wanted) || wanted.is_empty())
-        .collect();
+    let is_wanted = |path: &Path| path.to_str().unwrap().starts_with(wanted);
+    let fitting: Vec<_> = whole.files.iter().filter(|(path, _)| is_wanted(path)).collect();
     let (path, places) = fitting[random.below(fitting.len() as u64) as usize];
     let folder = tempfile::tempdir_in(scratch).unwrap();
     let data = folder.path().join("ledger");
@@ -120,6 +119,7 @@ fn one(whole: &Whole, random: &mut Random, scratch: &Path, report: &mut Report) 
     let outcome = if is_log { read_log(whole, &data) } else { ask(whole, &data, scratch) };
     let kind = match path.to_str().unwrap() {
         name if name.starts_with("log/snap") => "log/snap",
+        name if name.starts_with("log/records-") => "log/records",
         name if name.starts_with("vault-000001/snap") => "vault/snap",
         name => name,
     };

@@ -21,11 +21,12 @@ impl FileSystem {
         }
     }
 
-    /// The smallest image that it can be made on, with room for a ledger.
+    /// Room for a ledger of a few seconds' load, its copy before a recovery, and the space that the
+    /// service keeps free.
     fn image_bytes(self) -> usize {
         match self {
-            Self::Ext4 => 224 << 20,
-            Self::Xfs => 304 << 20,
+            Self::Ext4 => 320 << 20,
+            Self::Xfs => 400 << 20,
         }
     }
 

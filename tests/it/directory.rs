@@ -1,7 +1,7 @@
 //! The data directory: what it refuses, what it keeps, and what a kill leaves.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ fn a_created_directory_is_private_and_opens_again() {
     let text = fs::read_to_string(path.join("token-ledger.json")).unwrap();
     assert_eq!(
         text,
-        r#"{"format":1,"issuer":"https://as.example","created_at":"2026-11-23T04:12:33.000000Z"}"#
+        r#"{"format":2,"issuer":"https://as.example","created_at":"2026-11-23T04:12:33.000000Z"}"#
     );
     assert_eq!(mode(&path), 0o700);
     for name in names(&path) {
@@ -111,7 +111,7 @@ fn a_newer_format_is_refused_by_its_number() {
     fs::write(path.join("token-ledger.json"), r#"{"format":7,"more":[]}"#).unwrap();
     let refused = DataDirectory::open(&path).unwrap_err();
     let DirectoryError::NewerFormat { found, supported, .. } = refused else { panic!("{refused}") };
-    assert_eq!((found, supported), (7, 1));
+    assert_eq!((found, supported), (7, 2));
     assert!(refused.to_string().contains("run a newer token-ledger"));
 }
 
@@ -187,6 +187,41 @@ fn the_log_is_copied_before_recovery_and_an_unconfirmed_copy_is_kept() {
     directory.confirm_recovery().unwrap();
     assert_eq!(directory.keep_copy_of_log(100).unwrap(), made);
     assert_eq!(fs::read(copy.join("db")).unwrap(), [3; 60]);
+}
+
+#[test]
+fn finished_files_of_records_are_linked_into_the_copy_and_the_newest_is_copied() {
+    let (_root, path, directory) = created();
+    let (log, copy) = (directory.log_dir(), path.join("log.before-recovery"));
+    fs::create_dir(&log).unwrap();
+    let segment = |first: u64| format!("records-{first:020}");
+    for first in [0, 70, 1_000] {
+        fs::write(log.join(segment(first)), [7; 1_000]).unwrap();
+    }
+    fs::write(log.join("db"), [1; 60]).unwrap();
+    // Only what is copied counts.
+    let made = directory.keep_copy_of_log(1_060).unwrap();
+    let is_copied = made == LogCopy::Copied { path: copy.clone(), bytes: 1_060 };
+    assert!(is_copied || made == LogCopy::Reflinked { path: copy.clone() });
+    let file = |path: PathBuf| fs::metadata(path).unwrap().ino();
+    for (first, is_linked) in [(0, true), (70, true), (1_000, false)] {
+        let name = segment(first);
+        assert_eq!(file(log.join(&name)) == file(copy.join(&name)), is_linked, "{name}");
+        assert_eq!(fs::read(copy.join(name)).unwrap(), [7; 1_000]);
+    }
+}
+
+#[test]
+fn a_directory_of_an_older_format_is_raised_once() {
+    let (_root, path, directory) = created();
+    let marker = path.join("token-ledger.json");
+    let newest = fs::read_to_string(&marker).unwrap();
+    drop(directory);
+    fs::write(&marker, newest.replace("\"format\":2", "\"format\":1")).unwrap();
+    let directory = DataDirectory::open(&path).unwrap();
+    assert!(fs::read_to_string(&marker).unwrap().contains("\"format\":1"));
+    directory.raise_format().unwrap();
+    assert_eq!(fs::read_to_string(&marker).unwrap(), newest);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -194,6 +196,28 @@ async fn heads_that_are_too_long_or_no_http_end_the_connection() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     still_serves(&server).await;
+}
+
+#[actix_web::test]
+async fn a_body_in_pieces_is_read_whole() {
+    let server = Server::start().await;
+    let tokens = server.tokens("alice").await;
+    let (id, secret) = (&server.api.id, server.api.secret.as_deref().unwrap());
+    let basic = STANDARD.encode(format!("{id}:{secret}"));
+    let head = format!(
+        "POST /t/oauth/introspect HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n\
+         Authorization: Basic {basic}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    let body = format!("token={}", tokens.access);
+    for bytes in [1, 7, 200, body.len()] {
+        let pieces = body.as_bytes().chunks(bytes).map(|piece| {
+            let piece = std::str::from_utf8(piece).unwrap();
+            format!("{:x}\r\n{piece}\r\n", piece.len())
+        });
+        let request = head.clone() + &pieces.collect::<String>() + "0\r\n\r\n";
+        let answer = send_raw(&server, request.into_bytes()).await;
+        assert!(answer.contains("\"active\":true"), "{bytes}: {answer}");
+    }
 }
 
 #[actix_web::test]

@@ -56,7 +56,7 @@ async fn a_directory_in_use_or_of_a_newer_format_is_refused() {
         .find(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("\"format\"")))
         .unwrap();
     let text = fs::read_to_string(&marker).unwrap();
-    fs::write(&marker, text.replace("\"format\":1", "\"format\":99")).unwrap();
+    fs::write(&marker, text.replace("\"format\":2", "\"format\":99")).unwrap();
     assert!(refused(&server).await.contains("run a newer token-ledger"));
     fs::write(&marker, text.replace("https://ledger.example/t", "https://other.example")).unwrap();
     let said = refused(&server).await;

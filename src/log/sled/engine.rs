@@ -10,6 +10,7 @@ use ::sled::{Config, Db};
 
 use super::super::file::{self, FileError};
 use super::super::store::{EngineError, StoreError};
+use super::segments::NAME;
 
 /// Part of the format: sled refuses to open a database with another segment size than it was
 /// created with. A quarter, 2 MiB, is the longest node that stays in the file that we sync.
@@ -57,7 +58,7 @@ pub(super) fn open_engine(dir: &Path, cache_bytes_max: u64) -> Result<Engine, St
     })
 }
 
-/// Reads every file of a database once, up to [`READ_FIRST_BYTES_MAX`] of them together.
+/// Reads every file of sled's own once, up to [`READ_FIRST_BYTES_MAX`] of them together.
 ///
 /// sled takes what it cannot read for the torn end of a crash and overwrites it, so one error of the
 /// disk while it opens would cost all that was there. Here it is only an error; and what was read
@@ -67,7 +68,8 @@ pub(super) fn read_first(dir: &Path) -> Result<(), StoreError> {
     let mut bytes = 0;
     for entry in file::list(dir)? {
         let about = entry.metadata().map_err(FileError::on("look at", &entry.path()))?;
-        if about.is_file() {
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(NAME.as_bytes());
+        if about.is_file() && !is_ours {
             bytes += about.len();
             files.push(entry.path());
         }

@@ -121,7 +121,6 @@ impl Frail {
         let header = ForwardedHeader::XForwardedFor;
         let app = App {
             edge,
-            database: None,
             witnesses: Vec::new(),
             proxies: Proxies { trusted: "".parse().unwrap(), header },
             origins: Origins::default(),
