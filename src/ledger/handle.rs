@@ -317,8 +317,10 @@ impl Drop for Ending<'_> {
 }
 
 fn run_writer(shared: &Shared, mut writer: Writer, commands: &Receiver<Message>) {
+    // Who waits in it after a failure is let go of once the ledger is marked stopped, and told so.
+    let mut batch = Vec::with_capacity(shared.limits.batch_commands_max);
     let _ending = Ending(shared);
-    if let Err(failure) = serve(shared, &mut writer, commands) {
+    if let Err(failure) = serve(shared, &mut writer, commands, &mut batch) {
         tracing::error!(
             error = %failure,
             "a write failed: nothing more is written. Look at disk and logs, then restart"
@@ -331,8 +333,8 @@ fn serve(
     shared: &Shared,
     writer: &mut Writer,
     commands: &Receiver<Message>,
+    batch: &mut Vec<Pending>,
 ) -> Result<(), LogError> {
-    let mut batch: Vec<Pending> = Vec::with_capacity(shared.limits.batch_commands_max);
     let mut is_short = false;
     loop {
         let mut stops = false;
@@ -349,7 +351,7 @@ fn serve(
                 Err(_) => break,
             }
         }
-        shared.turn_away(&mut batch, &mut is_short);
+        shared.turn_away(batch, &mut is_short);
         if !batch.is_empty() {
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
             shared.note_reached();

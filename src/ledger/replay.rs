@@ -7,7 +7,7 @@ use crate::ledger::read_ahead::read_ahead;
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
-use crate::types::id::Seq;
+use crate::types::id::{GrantId, Seq, SubjectId};
 use crate::types::time::Timestamp;
 
 /// What is wrong with a record.
@@ -159,7 +159,10 @@ pub fn replay_onto(
     let mut decoder = Decoder::default();
     read_ahead(store, state.next_seq(), |block| {
         let decoded: Vec<_> = block.iter().map(|(bytes, _)| decoder.decode(bytes)).collect();
-        touch(state, decoded.iter().flatten());
+        touch(
+            state,
+            decoded.iter().flatten().map(|record| (record.about.grant, record.about.subject)),
+        );
         for (decoded, (_, leaf)) in decoded.into_iter().zip(block) {
             let seq = state.next_seq();
             let record = check(state, decoded).map_err(|what| LogError::Broken { seq, what })?;
@@ -170,12 +173,16 @@ pub fn replay_onto(
     })
 }
 
-/// Looks at what the records to come are about, none after the other: so the processor waits for the
-/// memory of several at once, and who folds them finds it at hand.
-fn touch<'a>(state: &State, records: impl Iterator<Item = &'a Record>) {
-    for About { grant, subject, .. } in records.map(|record| &record.about) {
+/// Looks at what the records or commands to come are about, none after the other: so the processor
+/// waits for the memory of several at once, and who folds or decides them finds it at hand.
+pub(super) fn touch(
+    state: &State,
+    about: impl Iterator<Item = (Option<GrantId>, Option<SubjectId>)>,
+) {
+    for (grant, subject) in about {
         let grant = grant.and_then(|id| state.grant(&id));
         let token = grant.and_then(|grant| grant.refresh_token()).map(|token| token.generation);
+        let subject = subject.or(grant.and_then(|grant| grant.subject));
         let subject = subject.and_then(|id| state.subject(&id)).map(|subject| subject.head);
         std::hint::black_box((token, subject));
     }
