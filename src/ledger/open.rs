@@ -170,7 +170,7 @@ pub fn create(
     let database = Arc::new(SledDatabase::create(&directory.log_dir(), cache_bytes_max)?);
     let store: Arc<dyn Store> = Arc::new(SledStore::open(Arc::clone(&database))?);
     let state = Arc::new(RwLock::new(State::default()));
-    let tiles = Arc::new(SledRows::within(Arc::clone(&database), "tiles")?);
+    let tiles = Arc::new(SledRows::tiles(Arc::clone(&database))?);
     let tree = Arc::new(Tree::empty(Arc::clone(&store), tiles));
     let mut writer = Writer::new(Arc::clone(&store), tree, Arc::clone(&state), clock, 1);
     let minted = new_client_secret(entropy);

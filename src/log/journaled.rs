@@ -33,11 +33,8 @@ use crate::types::id::Seq;
 /// The journal's file, in the directory of the log.
 pub const JOURNAL: &str = "journal";
 
-/// The table of what is made from the records.
-const TABLE: &str = "tiles";
-
 /// How much gathers in the journal before it is moved, in its bytes: the more, the fewer syncs of
-/// sled; but a batch whose sync meets one of them waits for what it writes, so each is to be short.
+/// files; but a batch whose sync meets one of them waits for what it writes, so each is to be short.
 const MOVE_BYTES: u64 = 512 * 1024;
 
 /// The log; see the module.
@@ -63,7 +60,7 @@ struct Shared {
     moved: Condvar,
 }
 
-/// What is in the journal and not in sled.
+/// What is in the journal and was not moved.
 struct Waiting {
     blocks: VecDeque<Block>,
     ring: Ring,
@@ -98,7 +95,7 @@ impl JournaledStore {
     pub fn open(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
         let path = database.dir().join(JOURNAL);
         let sled = SledStore::open(Arc::clone(&database))?;
-        let table = SledRows::within(database, TABLE)?;
+        let table = SledRows::tiles(database)?;
         let missing = missing(&read(&path)?, &sled, &path)?;
         if !missing.is_empty() {
             sled.append_all(sled.end()?, &missing)?;
@@ -312,7 +309,8 @@ impl Shared {
         }
     }
 
-    /// Puts the records into sled, in as few blocks as they fit into; `Ok` means durable.
+    /// Puts the records into files, in as few blocks as they fit into; `Ok` means that they are durable
+    /// there. Rows and places follow when sled is made durable; both can be made again.
     fn take_over(&self, blocks: &[Block], rows: &[Row]) -> Result<(), StoreError> {
         for (key, value) in rows {
             self.table.put_later(&[(key, value)])?;

@@ -367,4 +367,4 @@ fn batch_of(entries: Vec<Entry>) -> Batch {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

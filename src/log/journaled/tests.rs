@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::super::sled::tests::killed;
 use super::super::store::{JournalDamage, records_from};
 use super::*;
 
@@ -25,19 +26,6 @@ fn all(store: &dyn Store) -> Vec<Vec<u8>> {
     let blocks = records_from(store, Seq(0)).map(Result::unwrap);
     let records = |block: Block| block.iter().map(|(_, bytes)| bytes.to_vec()).collect::<Vec<_>>();
     blocks.flat_map(records).collect()
-}
-
-/// The files as a killed process leaves them.
-fn killed(dir: &Path, root: &Path) -> PathBuf {
-    let after = root.join("after");
-    let _ = std::fs::remove_dir_all(&after);
-    std::fs::create_dir_all(after.join("blobs")).unwrap();
-    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        if entry.path().is_file() {
-            std::fs::copy(entry.path(), after.join(entry.file_name())).unwrap();
-        }
-    }
-    after
 }
 
 #[test]

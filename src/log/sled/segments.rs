@@ -59,9 +59,7 @@ impl Place {
         let (segment, at) = (Seq(u64::from_be_bytes(*segment)), u64::from_be_bytes(*at));
         Some(Self { segment, at, bytes: u32::from_be_bytes(*rest.first_chunk::<4>()?) })
     }
-}
 
-impl Place {
     /// Where the block behind it lies, if its file has one.
     fn behind(self) -> Self {
         Self { at: self.at + u64::from(self.bytes), ..self }

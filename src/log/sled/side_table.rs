@@ -47,6 +47,14 @@ impl SledRows {
         Ok(Self { rows: database.tree(name)?, changing: Mutex::new(()), database })
     }
 
+    /// The table of what is made from the records in `database`; as [`SledRows::within`].
+    ///
+    /// # Errors
+    /// As [`SledRows::within`].
+    pub fn tiles(database: Arc<SledDatabase>) -> Result<Self, StoreError> {
+        Self::within(database, "tiles")
+    }
+
     /// The value of a row, if there is one.
     ///
     /// # Errors

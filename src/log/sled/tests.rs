@@ -36,7 +36,7 @@ fn a_torn_snapshot_stops_sled_but_not_us() {
 }
 
 /// The files as a killed process leaves them, in a place where no process has them open.
-fn killed(dir: &Path, root: &Path) -> PathBuf {
+pub(in crate::log) fn killed(dir: &Path, root: &Path) -> PathBuf {
     let after = root.join("after");
     let _ = std::fs::remove_dir_all(&after);
     std::fs::create_dir_all(after.join("blobs")).unwrap();
