@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::seal::Sealed;
 use crate::domain::client::{AccessTokenFormat, ClientMetadata};
+use crate::domain::pen::{Pen, Penned};
 use crate::domain::scan::{Scan, Scanned};
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, OriginTag, Seq, SubjectId};
@@ -54,9 +55,9 @@ macro_rules! events {
             pub const ALL: &'static [(&'static str, u32)] = &[$(($name, $version),)*];
         }
 
-        impl Serialize for Event {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                match self { $(Self::$variant(data) => data.serialize(to),)* }
+        impl Penned for Event {
+            fn penned(&self, to: &mut Pen) {
+                match self { $(Self::$variant(data) => data.penned(to),)* }
             }
         }
 
@@ -123,7 +124,7 @@ impl Event {
 macro_rules! data {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
 
@@ -133,6 +134,14 @@ macro_rules! data {
                 $(let $field = from.member(concat!("\"", stringify!($field), "\":"))?;)*
                 from.close()?;
                 Some(Self { $($field,)* })
+            }
+        }
+
+        impl Penned for $name {
+            fn penned(&self, to: &mut Pen) {
+                to.open();
+                $(to.member(concat!(",\"", stringify!($field), "\":"), &self.$field);)*
+                to.close();
             }
         }
     };

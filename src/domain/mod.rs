@@ -12,6 +12,7 @@ pub mod party;
 pub mod terms;
 pub mod client;
 pub mod record;
+mod pen;
 mod scan;
 pub mod state;
 pub mod tokens;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::crypto::seal::Sealed;
 use crate::domain::event::Event;
+use crate::domain::pen::Pen;
 use crate::domain::scan::{Scan, Shared};
 use crate::types::digest::LeafHash;
 use crate::types::id::{ClientId, GrantId, RequestId, Seq, SubjectId};
@@ -41,17 +42,22 @@ impl Actor {
             Self::Ledger => None,
         }
     }
-}
 
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (role, id) = match self {
+    /// The two parts of its text.
+    pub(super) fn parts(&self) -> (&'static str, &str) {
+        match self {
             Self::Client(id) => ("client:", id.as_str()),
             Self::Administrator(id) => ("admin:", id.as_str()),
             Self::Login(id) => ("login:", id.as_str()),
             Self::Auditor(id) => ("audit:", id.as_str()),
             Self::Ledger => ("ledger", ""),
-        };
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (role, id) = self.parts();
         f.write_str(role)?;
         f.write_str(id)
     }
@@ -158,28 +164,6 @@ pub struct Record {
     pub event: Event,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
-    seq: Seq,
-    at: Timestamp,
-    r#type: &'static str,
-    v: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'a ClientId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<SubjectId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grant: Option<GrantId>,
-    request: RequestId,
-    actor: &'a Actor,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'a Origin>,
-    back: Back,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prev: Option<LeafHash>,
-    data: &'a Event,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Read<'a> {
@@ -229,23 +213,24 @@ impl Record {
     /// [`NotARecord::TooLong`] when the event carries more text than a record may hold; nothing
     /// was stored, the caller refuses the command.
     pub fn encode(&self) -> Result<Vec<u8>, NotARecord> {
-        let written = Written {
-            seq: self.seq,
-            at: self.at,
-            r#type: self.event.kind(),
-            v: self.event.version(),
-            client: self.about.client.as_ref(),
-            subject: self.about.subject,
-            grant: self.about.grant,
-            request: self.request,
-            actor: &self.actor,
-            origin: self.origin.as_ref(),
-            back: self.back,
-            prev: self.prev,
-            data: &self.event,
-        };
-        let mut bytes = Vec::with_capacity(768);
-        serde_json::to_writer(&mut bytes, &written)?;
+        let mut to = Pen::default();
+        to.open();
+        to.member(",\"seq\":", &self.seq);
+        to.member(",\"at\":", &self.at);
+        to.literal(",\"type\":");
+        to.bare(self.event.kind());
+        to.member(",\"v\":", &self.event.version());
+        to.maybe(",\"client\":", self.about.client.as_ref());
+        to.maybe(",\"subject\":", self.about.subject.as_ref());
+        to.maybe(",\"grant\":", self.about.grant.as_ref());
+        to.member(",\"request\":", &self.request);
+        to.member(",\"actor\":", &self.actor);
+        to.maybe(",\"origin\":", self.origin.as_ref());
+        to.member(",\"back\":", &self.back);
+        to.maybe(",\"prev\":", self.prev.as_ref());
+        to.member(",\"data\":", &self.event);
+        to.close();
+        let bytes = to.finish()?;
         if RECORD_BYTES_MAX < bytes.len() {
             return Err(NotARecord::TooLong(bytes.len()));
         }

@@ -33,7 +33,7 @@ macro_rules! digest {
                 &self.0
             }
 
-            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+            pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(encode_into("", &self.0, &mut [0; TEXT_MAX]))
             }
         }

@@ -29,7 +29,7 @@ macro_rules! random_id {
                 &self.0
             }
 
-            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+            pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(encode_into($prefix, &self.0, &mut [0; TEXT_MAX]))
             }
         }
@@ -79,7 +79,7 @@ impl RequestId {
         Self(u64::from_be_bytes(bytes))
     }
 
-    fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+    pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
         let mut text = *b"r_0000000000000000";
         let mut rest = self.0;
         for digit in text.iter_mut().skip(2).rev() {
@@ -156,7 +156,7 @@ macro_rules! text_id {
                 &self.0
             }
 
-            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+            pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(&self.0)
             }
         }

@@ -45,7 +45,7 @@ impl Timestamp {
 
     /// Every record holds two or three of these texts, all of one width: written by hand they cost
     /// a tenth of what formatting costs.
-    fn with_text<R>(self, show: impl FnOnce(&str) -> R) -> R {
+    pub(crate) fn with_text<R>(self, show: impl FnOnce(&str) -> R) -> R {
         let (second, micro) = (self.seconds(), self.0 % 1_000_000);
         let (year, month, day) = date_of(second / 86_400);
         let mut text = *b"0000-00-00T00:00:00.000000Z";

@@ -1,7 +1,10 @@
 use std::path::Path;
 
-use super::{Decoder, Record};
+use super::{Decoder, Origin, Record};
+use crate::domain::event::{ClientDisabled, Event, GrantCreated, How};
 use crate::domain::scan::{Scan, Shared};
+use crate::types::resource::{Resource, Resources};
+use crate::types::scope::Scope;
 
 /// Data of many shapes, which nobody waits for.
 const LEFT_TO_THE_GENERAL_READER: [&str; 5] =
@@ -109,5 +112,49 @@ fn other_ways_to_write_the_same_record_are_read_by_the_general_reader() {
         }
         assert_eq!(scan(other.as_bytes(), &mut Shared::default()), None, "{other}");
         assert_eq!(Decoder::default().decode(other.as_bytes()).unwrap(), expected, "{other}");
+    }
+}
+
+#[test]
+fn a_record_is_written_again_as_it_was_recorded() {
+    for (name, line) in recorded() {
+        let record = Record::parse(line.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(record.encode().unwrap()).unwrap(), line, "{name}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_written_as_serde_json_writes_it(text in "[ -~\u{0}-\u{1f}\u{7f}é\u{2028}\"\\\\]{0,40}") {
+        let mut record = recorded().into_iter().find_map(|(_, line)| {
+            let record = Record::parse(line.as_bytes()).unwrap();
+            matches!(record.event, Event::ClientDisabled(_)).then_some(record)
+        });
+        let record = record.as_mut().expect("a client that was disabled");
+        record.event = ClientDisabled { reason: text.clone() }.into();
+        record.origin = Some(Origin::Clear { address: text.clone(), user_agent: text.clone() });
+        let line = String::from_utf8(record.encode().unwrap()).unwrap();
+        let json = serde_json::to_string(&text).unwrap();
+        proptest::prop_assert!(line.ends_with(&format!(",\"data\":{{\"reason\":{json}}}}}")), "{line}");
+        let origin = format!(",\"origin\":{{\"address\":{json},\"user_agent\":{json}}},\"back\":");
+        proptest::prop_assert!(line.contains(&origin), "{line}");
+        proptest::prop_assert_eq!(&Record::parse(line.as_bytes()).unwrap(), &*record);
+    }
+
+    #[test]
+    fn a_list_is_written_as_serde_json_writes_it(count in 0_usize..4) {
+        let resources: Vec<Resource> =
+            (0..count).map(|i| format!("https://{i}.example/a?b=[c]").parse().unwrap()).collect();
+        let resources = Resources::new(resources).unwrap();
+        let scope: Scope = ["a", "b:c", "d/e"].into_iter().take(count).collect::<Vec<_>>().join(" ").parse().unwrap();
+        let line = recorded().into_iter().map(|(_, line)| Record::parse(line.as_bytes()).unwrap());
+        let mut record = line.into_iter().find(|record| matches!(record.event, Event::GrantCreated(_))).unwrap();
+        let data = GrantCreated { how: How::ClientCredentials, scope, resources, code: None };
+        let json = serde_json::to_string(&(&data.scope, &data.resources)).unwrap();
+        let (scope, resources) = json[1..json.len() - 1].split_once(",[").unwrap();
+        record.event = data.clone().into();
+        let line = String::from_utf8(record.encode().unwrap()).unwrap();
+        let end = format!(",\"data\":{{\"how\":\"client_credentials\",\"scope\":{scope},\"resources\":[{resources},\"code\":null}}}}");
+        proptest::prop_assert!(line.ends_with(&end), "{line} {end}");
     }
 }
