@@ -70,7 +70,7 @@ impl Pen {
 
     /// The next member; `name` is its name with a comma before, in quotes and with its colon.
     #[inline(always)]
-    pub(super) fn member<T: Penned + ?Sized>(&mut self, name: &str, value: &T) {
+    pub(super) fn member<T: Penned>(&mut self, name: &str, value: &T) {
         let name = if self.begun { name } else { name.strip_prefix(',').unwrap_or(name) };
         self.literal(name);
         value.penned(self);

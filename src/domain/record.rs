@@ -116,17 +116,17 @@ pub enum Origin {
 }
 
 /// The previous records of the same grant, subject and client: a trail is a walk along these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Back {
     /// The previous record of the same grant.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub grant: Option<Seq>,
     /// The previous record of the same subject.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub subject: Option<Seq>,
     /// The previous record of the same client.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub client: Option<Seq>,
 }
 

@@ -156,7 +156,7 @@ macro_rules! text_id {
                 &self.0
             }
 
-            pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+            fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(&self.0)
             }
         }
