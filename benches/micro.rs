@@ -160,7 +160,7 @@ fn records(grants: u64) {
         "record",
         || ((), all.len()),
         |()| {
-            black_box(replay(store.as_ref(), |_| Ok(())).unwrap());
+            black_box(replay(store.as_ref(), |_, _| Ok(())).unwrap());
         },
     );
     look_up(&book, grants);

@@ -67,7 +67,8 @@ impl Filled {
         let Fold { mut state, frontier } =
             restore(&snapshots, &directory.marker().issuer, store.as_ref());
         let tree = Tree::resume(Arc::clone(&store), tiles, frontier).unwrap().unwrap();
-        replay_onto(&mut state, store.as_ref(), |next| tree.regrow(next.leaf)).unwrap();
+        replay_onto(&mut state, store.as_ref(), |_, leaves| tree.regrow(leaves.iter().copied()))
+            .unwrap();
         Self { directory, store, tree: Arc::new(tree), state }
     }
 }

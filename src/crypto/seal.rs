@@ -76,18 +76,21 @@ impl Sealed {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `text` is that of a sealed field.
+    pub(crate) fn is_text(text: &[u8]) -> bool {
+        let most = NONCE_BYTES + SEALED_BYTES_MAX + TAG_BYTES;
+        let bytes = text.strip_prefix(PREFIX.as_bytes()).and_then(base64url::decoded_len);
+        text.len() <= PREFIX.len() + base64url::text_len(most)
+            && bytes.is_some_and(|bytes| NONCE_BYTES + TAG_BYTES <= bytes)
+    }
 }
 
 impl FromStr for Sealed {
     type Err = NotSealed;
 
     fn from_str(text: &str) -> Result<Self, NotSealed> {
-        let most = NONCE_BYTES + SEALED_BYTES_MAX + TAG_BYTES;
-        if PREFIX.len() + base64url::text_len(most) < text.len() {
-            return Err(NotSealed);
-        }
-        let bytes = text.strip_prefix(PREFIX).and_then(base64url::decoded_len);
-        if bytes.is_none_or(|bytes| bytes < NONCE_BYTES + TAG_BYTES) {
+        if !Self::is_text(text.as_bytes()) {
             return Err(NotSealed);
         }
         Ok(Self(text.into()))

@@ -28,7 +28,7 @@ pub(super) fn run(play: &mut Play<'_, '_>, changed: Seq) -> Result<u64, DemoErro
     let store = stage.ledger().store();
     let mut same = None;
     for _ in 0..ATTEMPTS_MAX {
-        let fresh = replay(store, |_| Ok(()))?;
+        let fresh = replay(store, |_, _| Ok(()))?;
         let live = stage.ledger().state();
         if fresh.head() == live.head() {
             same = Some((fresh.canonical(), live.canonical(), fresh.next_seq().0));
@@ -64,7 +64,7 @@ pub(super) fn run(play: &mut Play<'_, '_>, changed: Seq) -> Result<u64, DemoErro
         .enumerate()
         .map(|(at, byte)| if Some(at) == letter { byte ^ 0x20 } else { *byte })
         .collect();
-    let found = match replay(&copy.with_record(changed, &forged), |_| Ok(())) {
+    let found = match replay(&copy.with_record(changed, &forged), |_, _| Ok(())) {
         Ok(_) => "nothing is wrong".to_owned(),
         Err(error) => error.to_string(),
     };

@@ -9,6 +9,7 @@ use memchr::memchr;
 use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error as Unknown};
 
+use crate::crypto::seal::Sealed;
 use crate::domain::client::{AccessTokenFormat, ClientMetadata};
 use crate::domain::event::{Cause, CodeRefusal, How, RefreshRefusal, Reuse, Target};
 use crate::domain::record::{Actor, Back, Origin};
@@ -27,6 +28,8 @@ const SHARED_MAX: usize = 256;
 /// allocated. Remembers the newest of those that fall on one place.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// Origins are looked at, and not kept.
+    drops_origins: bool,
     clients: Known<ClientId>,
     actors: Known<Actor>,
     keys: Known<KeyId>,
@@ -35,7 +38,7 @@ pub(super) struct Shared {
 }
 
 #[derive(Debug)]
-struct Known<T>(Vec<Option<(Box<str>, T)>>);
+struct Known<T>(Vec<Option<(Box<[u8]>, T)>>);
 
 impl<T> Default for Known<T> {
     /// For a single record: nothing is remembered.
@@ -49,7 +52,8 @@ impl<T: Clone> Known<T> {
         Self(vec![None; SHARED_MAX])
     }
 
-    fn of(&mut self, text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    fn of(&mut self, text: &[u8], read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let read = |text| read(std::str::from_utf8(text).ok()?);
         let place = usize::try_from(mixed(text) >> 32).unwrap_or(0) % self.0.len().max(1);
         let Some(place) = self.0.get_mut(place) else { return read(text) };
         match place {
@@ -64,10 +68,10 @@ impl<T: Clone> Known<T> {
 }
 
 /// Length, beginning and end of a text, mixed: it chooses a place, no more.
-fn mixed(text: &str) -> u64 {
+fn mixed(text: &[u8]) -> u64 {
     let part = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let (first, last) = (text.as_bytes().first_chunk(), text.as_bytes().last_chunk());
-    let short = text.bytes().take(8).fold(text.len() as u64, |sum, c| sum << 8 | u64::from(c));
+    let (first, last) = (text.first_chunk(), text.last_chunk());
+    let short = text.iter().take(8).fold(text.len() as u64, |sum, c| sum << 8 | u64::from(*c));
     let sum = part(first).rotate_left(29) ^ part(last) ^ short;
     sum.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -76,6 +80,7 @@ impl Shared {
     /// For many records.
     pub(super) fn with_places() -> Self {
         Self {
+            drops_origins: false,
             clients: Known::with_places(),
             actors: Known::with_places(),
             keys: Known::with_places(),
@@ -83,11 +88,17 @@ impl Shared {
             resources: Known::with_places(),
         }
     }
+
+    /// As [`Shared::with_places`], for who has no use for where requests came from.
+    pub(super) fn without_origins() -> Self {
+        Self { drops_origins: true, ..Self::with_places() }
+    }
 }
 
-/// A record's text, read from the front.
+/// A record's text, read from the front. Nothing looks at all of it beforehand: whoever reads a text
+/// takes no character that JSON would escape.
 pub(super) struct Scan<'a> {
-    rest: &'a str,
+    rest: &'a [u8],
     /// Whether a member of the innermost object was read, so that a comma comes before the next.
     begun: bool,
     shared: &'a mut Shared,
@@ -100,21 +111,14 @@ pub(super) trait Scanned: Sized {
 }
 
 impl<'a> Scan<'a> {
-    /// The text of `bytes`, if it is printable ASCII without escapes: then no string in it needs to
-    /// be looked at twice.
-    pub(super) fn of(bytes: &'a [u8], shared: &'a mut Shared) -> Option<Self> {
-        // Without an early end, so that many bytes are looked at in one step.
-        let is_plain = |all: bool, c: &u8| all & (c.wrapping_sub(b' ') < 0x5F) & (*c != b'\\');
-        if !bytes.iter().fold(true, is_plain) {
-            return None;
-        }
-        Some(Self { rest: std::str::from_utf8(bytes).ok()?, begun: false, shared })
+    pub(super) fn of(bytes: &'a [u8], shared: &'a mut Shared) -> Self {
+        Self { rest: bytes, begun: false, shared }
     }
 
     /// Steps over `literal`. Inlined, as its caller is: then it is compared as a number or two.
     #[inline(always)]
     pub(super) fn literal(&mut self, literal: &str) -> Option<()> {
-        self.rest = self.rest.strip_prefix(literal)?;
+        self.rest = self.rest.strip_prefix(literal.as_bytes())?;
         Some(())
     }
 
@@ -143,8 +147,8 @@ impl<'a> Scan<'a> {
     /// As [`Scan::member`] for one that is left out where there is no value.
     #[inline(always)]
     pub(super) fn maybe<T: Scanned>(&mut self, name: &str) -> Option<Option<T>> {
-        let rest = if self.begun { self.rest.strip_prefix(',') } else { Some(self.rest) };
-        match rest.is_some_and(|rest| rest.starts_with(name)) {
+        let rest = if self.begun { self.rest.strip_prefix(b",") } else { Some(self.rest) };
+        match rest.is_some_and(|rest| rest.starts_with(name.as_bytes())) {
             true => self.member(name).map(Some),
             false => Some(None),
         }
@@ -155,16 +159,35 @@ impl<'a> Scan<'a> {
         self.rest.is_empty()
     }
 
-    /// What stands between the quotes that come next.
-    pub(super) fn text(&mut self) -> Option<&'a str> {
-        let rest = self.rest.strip_prefix('"')?;
-        let (text, rest) = rest.split_at_checked(memchr(b'"', rest.as_bytes())?)?;
-        self.rest = rest.strip_prefix('"')?;
+    /// What stands between the quotes that come next, which may end too early: at an escaped one.
+    fn quoted(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.strip_prefix(b"\"")?;
+        self.quoted_of(memchr(b'"', rest)?)
+    }
+
+    /// As [`Scan::quoted`], for texts that have one length.
+    #[inline(always)]
+    fn quoted_of(&mut self, length: usize) -> Option<&'a [u8]> {
+        let rest = self.rest.strip_prefix(b"\"")?;
+        let (text, rest) = rest.split_at_checked(length)?;
+        self.rest = rest.strip_prefix(b"\"")?;
         Some(text)
     }
 
+    /// Any text that is written without an escape.
+    pub(super) fn text(&mut self) -> Option<&'a str> {
+        let text = self.quoted()?;
+        // Without an early end, so that many bytes are looked at in one step.
+        let is_plain = |all: bool, c: &u8| all & (c.wrapping_sub(b' ') < 0x5F) & (*c != b'\\');
+        match text.iter().fold(true, is_plain) {
+            true => std::str::from_utf8(text).ok(),
+            false => None,
+        }
+    }
+
+    /// A value that no text with an escape stands for.
     fn parsed<T: FromStr>(&mut self) -> Option<T> {
-        self.text()?.parse().ok()
+        std::str::from_utf8(self.quoted()?).ok()?.parse().ok()
     }
 
     /// A value whose `Deserialize` asks for a text.
@@ -173,14 +196,19 @@ impl<'a> Scan<'a> {
     }
 
     fn number(&mut self) -> Option<u64> {
-        let digits = self.rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = self.rest.split_at_checked(digits)?;
+        let (mut number, mut digits) = (0_u64, 0);
+        for digit in self.rest.iter().map(|c| c.wrapping_sub(b'0')).take_while(|digit| *digit < 10)
+        {
+            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+            digits += 1;
+        }
+        let (text, rest) = self.rest.split_at_checked(digits)?;
         // JSON has no number with a 0 before it.
-        if digits != 1 && number.starts_with('0') {
+        if digits == 0 || digits != 1 && text.starts_with(b"0") {
             return None;
         }
         self.rest = rest;
-        number.parse().ok()
+        Some(number)
     }
 }
 
@@ -196,30 +224,30 @@ scanned! {
     u64: from => from.number();
     u32: from => from.number()?.try_into().ok();
     Seq: from => from.number().map(Seq);
-    bool: from => match from.rest.starts_with('t') {
+    bool: from => match from.rest.starts_with(b"t") {
         true => from.literal("true").map(|()| true),
         false => from.literal("false").map(|()| false),
     };
     String: from => from.text().map(str::to_owned);
-    Timestamp: from => from.parsed();
-    Digest: from => from.parsed();
-    LeafHash: from => from.parsed();
-    GrantId: from => from.parsed();
-    SubjectId: from => from.parsed();
-    BlacklistId: from => from.parsed();
-    RequestId: from => from.parsed();
-    OriginTag: from => from.parsed();
-    crate::crypto::seal::Sealed: from => from.parsed();
+    Timestamp: from => Timestamp::of_text(from.quoted_of(Timestamp::TEXT_LEN)?);
+    Digest: from => Digest::of_text(from.quoted_of(Digest::TEXT_LEN)?);
+    LeafHash: from => LeafHash::of_text(from.quoted_of(LeafHash::TEXT_LEN)?);
+    GrantId: from => GrantId::of_text(from.quoted_of(GrantId::TEXT_LEN)?);
+    SubjectId: from => SubjectId::of_text(from.quoted_of(SubjectId::TEXT_LEN)?);
+    BlacklistId: from => BlacklistId::of_text(from.quoted_of(BlacklistId::TEXT_LEN)?);
+    RequestId: from => RequestId::of_text(from.quoted_of(RequestId::TEXT_LEN)?);
+    OriginTag: from => OriginTag::of_text(from.quoted_of(OriginTag::TEXT_LEN)?);
+    Sealed: from => from.parsed();
     How: from => from.named();
     CodeRefusal: from => from.named();
     Reuse: from => from.named();
     RefreshRefusal: from => from.named();
     Cause: from => from.named();
     AccessTokenFormat: from => from.named();
-    ClientId: from => { let text = from.text()?; from.shared.clients.of(text, |text| text.parse().ok()) };
-    Actor: from => { let text = from.text()?; from.shared.actors.of(text, |text| text.parse().ok()) };
-    KeyId: from => { let text = from.text()?; from.shared.keys.of(text, |text| text.parse().ok()) };
-    Scope: from => { let text = from.text()?; from.shared.scopes.of(text, |text| text.parse().ok()) };
+    ClientId: from => { let text = from.quoted()?; from.shared.clients.of(text, |text| text.parse().ok()) };
+    Actor: from => { let text = from.quoted()?; from.shared.actors.of(text, |text| text.parse().ok()) };
+    KeyId: from => { let text = from.quoted()?; from.shared.keys.of(text, |text| text.parse().ok()) };
+    Scope: from => { let text = from.quoted()?; from.shared.scopes.of(text, |text| text.parse().ok()) };
     Resources: from => from.resources();
     Origin: from => from.origin();
     Back: from => from.back();
@@ -230,9 +258,23 @@ scanned! {
     serde_json::Map<String, serde_json::Value>: _from => None;
 }
 
+const ORIGIN: &str = "\"origin\":";
+
+/// An origin that is well-formed, and not kept.
+struct Passed;
+
+impl Scanned for Passed {
+    fn scanned(from: &mut Scan<'_>) -> Option<Self> {
+        match from.rest.starts_with(b"\"") {
+            true => Sealed::is_text(from.quoted()?).then_some(Self),
+            false => from.origin().map(|_| Self),
+        }
+    }
+}
+
 impl<T: Scanned> Scanned for Option<T> {
     fn scanned(from: &mut Scan<'_>) -> Option<Self> {
-        match from.rest.starts_with('n') {
+        match from.rest.starts_with(b"n") {
             true => from.literal("null").map(|()| None),
             false => T::scanned(from).map(Some),
         }
@@ -243,7 +285,7 @@ impl Scan<'_> {
     fn resources(&mut self) -> Option<Resources> {
         // Neither bracket is a character of a URI's that stands bare in one: an IPv6 address has
         // both, and ends the text early, so that it is no JSON.
-        let end = memchr(b']', self.rest.as_bytes())?;
+        let end = memchr(b']', self.rest)?;
         let (text, rest) = self.rest.split_at_checked(end + 1)?;
         let read = |text: &str| serde_json::from_str(text).ok();
         let resources = self.shared.resources.of(text, read)?;
@@ -252,7 +294,7 @@ impl Scan<'_> {
     }
 
     fn origin(&mut self) -> Option<Origin> {
-        if self.rest.starts_with('"') {
+        if self.rest.starts_with(b"\"") {
             return self.parsed().map(Origin::Sealed);
         }
         self.open()?;
@@ -260,6 +302,14 @@ impl Scan<'_> {
         let user_agent = self.member("\"user_agent\":")?;
         self.close()?;
         Some(Origin::Clear { address, user_agent })
+    }
+
+    /// The origin, if there is one and it is to be kept.
+    pub(super) fn maybe_origin(&mut self) -> Option<Option<Origin>> {
+        if !self.shared.drops_origins {
+            return self.maybe(ORIGIN);
+        }
+        self.maybe::<Passed>(ORIGIN).map(|_| None)
     }
 
     fn back(&mut self) -> Option<Back> {

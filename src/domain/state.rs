@@ -1,9 +1,10 @@
 //! What is valid now: the fold of the log, and nothing but that.
 //! The same fold stopped earlier, or fed with one trail, answers what was valid then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::assertions::Assertions;
@@ -12,7 +13,7 @@ use crate::domain::event::{
 };
 use crate::domain::grant::{Code, Grant, Held, Standing};
 use crate::domain::party::{Ban, Client, ClientSecret, Subject};
-use crate::domain::record::{About, Actor, Record};
+use crate::domain::record::{About, Actor, Back, Record};
 use crate::domain::table::{Keyed, Slot, Table};
 use crate::domain::terms::{Cover, Kept, Terms};
 use crate::domain::tokens::Token;
@@ -142,8 +143,9 @@ impl State {
     }
 
     /// Folds a record in. Total: it judges nothing, and what it does not know it passes over, so
-    /// that a part of the log folds as well as the whole.
-    pub fn apply(&mut self, record: &Record, leaf: LeafHash) {
+    /// that a part of the log folds as well as the whole. Answers what was the newest record of each of
+    /// its trails before, for who wants to compare that with its back links.
+    pub fn apply(&mut self, record: &Record, leaf: LeafHash) -> Back {
         self.forget_expired(record.at);
         self.assertions.forget_lapsed(record.at);
         let (seq, at) = (record.seq, record.at);
@@ -207,26 +209,33 @@ impl State {
             | Event::ClientAuthenticationFailed(_)
             | Event::AuditRead(_) => {}
         }
-        self.advance_trails(record);
+        let before = self.advance_trails(record);
         if record.event.is_control() {
             self.control.push(seq);
         }
         self.head = Some(Head { seq, at, leaf });
+        before
     }
 
-    /// The record becomes the newest of its trails, and its grant folds it in.
-    fn advance_trails(&mut self, record: &Record) {
+    /// The record becomes the newest of its trails, and its grant folds it in. Answers which one was
+    /// the newest: none, where the trail begins with it.
+    fn advance_trails(&mut self, record: &Record) -> Back {
         let About { client, subject, grant } = &record.about;
+        let mut before = Back::default();
+        let advance = |head: &mut Seq| {
+            Some(std::mem::replace(head, record.seq)).filter(|before| *before != record.seq)
+        };
         if let Some(entry) = grant.and_then(|id| self.grants.find_mut(id.as_bytes())) {
             entry.grant.apply(record.seq, record.at, &record.event);
-            entry.grant.head = record.seq;
+            before.grant = advance(&mut entry.grant.head);
         }
         if let Some(subject) = subject.and_then(|id| self.subjects.find_mut(id.as_bytes())) {
-            subject.head = record.seq;
+            before.subject = advance(&mut subject.head);
         }
         if let Some(client) = client.as_ref().and_then(|id| self.clients.get_mut(id)) {
-            client.head = record.seq;
+            before.client = advance(&mut client.head);
         }
+        before
     }
 
     fn register_client(&mut self, record: &Record, data: &ClientRegistered) {
@@ -240,7 +249,7 @@ impl State {
             ban: Ban::default(),
             own_grant: None,
             registered_at: record.at,
-            head: record.seq,
+            head: self.clients.get(&id).map_or(record.seq, |client| client.head),
             grants: None,
         };
         self.clients.insert(id, client);
@@ -286,7 +295,7 @@ impl State {
             created_at: record.at,
             created: record.seq,
             standing: Standing::Live,
-            head: record.seq,
+            head: self.grants.find(id.as_bytes()).map_or(record.seq, |entry| entry.grant.head),
             held: code.map(|code| Box::new(Held { code: Some(code), refresh: None })),
         };
         let mut entry =

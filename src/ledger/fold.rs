@@ -68,9 +68,9 @@ pub(super) fn open_and_fold(
     let fold = unjudged.map_or_else(Fold::default, |read| read.judged_by(store.as_ref()));
     let (tree, mut state) = resume(&tiles, &store, fold);
     let newest_snapshot = state.head().map(|head| head.seq);
-    replay_onto(&mut state, store.as_ref(), |next| {
-        progress(next.record.seq);
-        tree.regrow(next.leaf)
+    replay_onto(&mut state, store.as_ref(), |first, leaves| {
+        (first.0..).zip(leaves).for_each(|(seq, _)| progress(Seq(seq)));
+        tree.regrow(leaves.iter().copied())
     })?;
     if 0 < tree.tiles_remade() {
         let tiles = tree.tiles_remade();

@@ -1,14 +1,18 @@
 //! Reading the log back: verify the links, decode, fold. The same path serves start-up, the
 //! auditor's past and the offline verification. Never writes, never repairs.
 
-use crate::domain::record::{About, Back, Decoder, NotARecord, Record};
+use crate::domain::event::Event;
+use crate::domain::record::{About, Back, NotARecord, Record};
 use crate::domain::state::{Head, State};
-use crate::ledger::read_ahead::read_ahead;
+use crate::ledger::read_ahead::{Failure, Piece, read_ahead};
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
-use crate::types::digest::LeafHash;
+use crate::types::digest::{LeafHash, ShortDigest};
 use crate::types::id::{GrantId, Seq, SubjectId};
 use crate::types::time::Timestamp;
+
+/// How many records [`touch`] looks at before they are folded.
+const TOUCHED: usize = 32;
 
 /// What is wrong with a record.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +121,10 @@ pub fn check_chain(head: Option<Head>, record: &Record) -> Result<(), Broken> {
 /// # Errors
 /// [`Broken::BackLinks`]: they do not.
 pub fn check_back(state: &State, record: &Record) -> Result<(), Broken> {
-    let known = back(state, &record.about);
+    same_back(record, back(state, &record.about))
+}
+
+fn same_back(record: &Record, known: Back) -> Result<(), Broken> {
     if record.back == known {
         return Ok(());
     }
@@ -133,14 +140,15 @@ pub fn back(state: &State, about: &About) -> Back {
     }
 }
 
-/// Folds the whole log into a fresh projection, telling `progress` of each record.
+/// Folds the whole log into a fresh projection, telling `progress` the leaf hashes of some records at
+/// a time, with the seq of the first.
 ///
 /// # Errors
 /// [`LogError`] when a record is missing or not what it must be: the log is left as it is, and the
 /// caller must not serve it.
 pub fn replay(
     store: &dyn Store,
-    progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+    progress: impl FnMut(Seq, &[LeafHash]) -> Result<(), StoreError>,
 ) -> Result<State, LogError> {
     let mut state = State::default();
     replay_onto(&mut state, store, progress)?;
@@ -154,37 +162,65 @@ pub fn replay(
 pub fn replay_onto(
     state: &mut State,
     store: &dyn Store,
-    mut progress: impl FnMut(&Verified) -> Result<(), StoreError>,
+    mut progress: impl FnMut(Seq, &[LeafHash]) -> Result<(), StoreError>,
 ) -> Result<(), LogError> {
-    let mut decoder = Decoder::default();
-    read_ahead(store, state.next_seq(), |block| {
-        let decoded: Vec<_> = block.iter().map(|(bytes, _)| decoder.decode(bytes)).collect();
-        touch(
-            state,
-            decoded.iter().flatten().map(|record| (record.about.grant, record.about.subject)),
-        );
-        for (decoded, (_, leaf)) in decoded.into_iter().zip(block) {
-            let seq = state.next_seq();
-            let record = check(state, decoded).map_err(|what| LogError::Broken { seq, what })?;
-            state.apply(&record, *leaf);
-            progress(&Verified { record, leaf: *leaf })?;
+    read_ahead(store, state.next_seq(), |Piece { records, leaves, failure }| {
+        let first = state.next_seq();
+        for (records, leaves) in records.chunks(TOUCHED).zip(leaves.chunks(TOUCHED)) {
+            touch(state, records.iter().map(Touched::by));
+            for (record, leaf) in records.iter().zip(leaves) {
+                let seq = state.next_seq();
+                fold_next(state, record, *leaf).map_err(|what| LogError::Broken { seq, what })?;
+            }
         }
-        Ok(())
+        match failure {
+            Some(Failure::Store(error)) => Err(error.into()),
+            Some(Failure::Unreadable(why)) => {
+                Err(LogError::Broken { seq: state.next_seq(), what: why.into() })
+            }
+            None => Ok(progress(first, &leaves)?),
+        }
     })
+}
+
+/// As [`check`] and then [`State::apply`], which comes to know the back links on its way.
+fn fold_next(state: &mut State, record: &Record, leaf: LeafHash) -> Result<(), Broken> {
+    check_chain(state.head(), record)?;
+    let known = state.apply(record, leaf);
+    same_back(record, known)
+}
+
+/// What a record or command to come will look up.
+#[derive(Default)]
+pub(super) struct Touched {
+    pub(super) grant: Option<GrantId>,
+    pub(super) subject: Option<SubjectId>,
+    /// Of an access token to be issued.
+    pub(super) token: Option<ShortDigest>,
+}
+
+impl Touched {
+    fn by(record: &Record) -> Self {
+        let About { grant, subject, .. } = record.about;
+        let token = if let Event::AccessTokenIssued(data) = &record.event {
+            Some(data.digest.short())
+        } else {
+            None
+        };
+        Self { grant, subject, token }
+    }
 }
 
 /// Looks at what the records or commands to come are about, none after the other: so the processor
 /// waits for the memory of several at once, and who folds or decides them finds it at hand.
-pub(super) fn touch(
-    state: &State,
-    about: impl Iterator<Item = (Option<GrantId>, Option<SubjectId>)>,
-) {
-    for (grant, subject) in about {
+pub(super) fn touch(state: &State, to_come: impl Iterator<Item = Touched>) {
+    for Touched { grant, subject, token } in to_come {
         let grant = grant.and_then(|id| state.grant(&id));
-        let token = grant.and_then(|grant| grant.refresh_token()).map(|token| token.generation);
+        let refresh = grant.and_then(|grant| grant.refresh_token()).map(|token| token.generation);
         let subject = subject.or(grant.and_then(|grant| grant.subject));
         let subject = subject.and_then(|id| state.subject(&id)).map(|subject| subject.head);
-        std::hint::black_box((token, subject));
+        let is_known = token.is_some_and(|digest| state.token(&digest).is_some());
+        std::hint::black_box((refresh, subject, is_known));
     }
 }
 

@@ -202,8 +202,8 @@ pub fn advance(
     stops: &AtomicBool,
 ) -> Result<Option<Seq>, NotMade> {
     let Fold { mut state, mut frontier } = restore(snapshots, issuer, store);
-    let folded = replay_onto(&mut state, store, |next| {
-        frontier.append(next.leaf);
+    let folded = replay_onto(&mut state, store, |_, leaves| {
+        leaves.iter().for_each(|leaf| frontier.append(*leaf));
         match stops.load(Ordering::Relaxed) {
             // Any error ends the fold; nobody sees this one.
             true => Err(StoreError::Poisoned),

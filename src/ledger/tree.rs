@@ -97,9 +97,7 @@ impl Tree {
     pub fn over(store: Arc<dyn Store>, tiles: Arc<dyn SideTable>) -> Result<Self, StoreError> {
         let tree = Self::empty(Arc::clone(&store), tiles);
         for block in records_from(store.as_ref(), Seq(0)) {
-            for (_, record) in block?.iter() {
-                tree.regrow(leaf_hash(record))?;
-            }
+            tree.regrow(block?.iter().map(|(_, record)| leaf_hash(record)))?;
         }
         Ok(tree)
     }
@@ -151,12 +149,12 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds the leaf of a record that was read back, and makes again what the table lacks.
+    /// Adds the leaves of records that were read back, and makes again what the table lacks.
     ///
     /// # Errors
     /// When the table cannot be read or written.
-    pub fn regrow(&self, leaf: LeafHash) -> Result<(), StoreError> {
-        let full = self.append(std::iter::once(leaf));
+    pub fn regrow(&self, leaves: impl Iterator<Item = LeafHash>) -> Result<(), StoreError> {
+        let full = self.append(leaves);
         for (tile, hashes) in &full {
             let (key, bytes) = (key(*tile), hashes.encode());
             if self.tiles.row(&key)?.as_ref() != Some(&bytes) {

@@ -15,12 +15,12 @@ use crate::domain::state::{Head, State};
 use crate::domain::view::{Overlay, View};
 use crate::ledger::clock_watch::{ClockStep, ClockWatch, JudgingTime, Reading};
 use crate::ledger::coalesce::{Caused, Coalescer};
-use crate::ledger::replay::{LogError, touch};
+use crate::ledger::replay::{LogError, Touched, touch};
 use crate::ledger::tree::Tree;
 use crate::log::leaf::leaf_hash;
 use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
-use crate::types::id::{GrantId, RequestId, Seq};
+use crate::types::id::{RequestId, Seq};
 use crate::types::time::Timestamp;
 
 /// What the ledger answers to a command, once it is durable.
@@ -107,7 +107,7 @@ impl Writer {
         let state = Arc::clone(&self.state);
         let base = state.read();
         let at = self.begin(&base)?;
-        touch(&base, commands.clone().map(|asked| (refreshed(asked), None)));
+        touch(&base, commands.clone().map(refreshed));
         let mut commands = commands.peekable();
         // The record of a start is the first one after that of a stop.
         if !commands.peek().is_some_and(|first| opens(first)) {
@@ -273,10 +273,11 @@ fn opens(asked: &Asked) -> bool {
     matches!(asked.command, Command::OpenLedger { .. })
 }
 
-/// The grant that a refresh names.
-fn refreshed(asked: &Asked) -> Option<GrantId> {
-    let Command::Refresh(refresh) = &asked.command else { return None };
-    Some(refresh.grant)
+/// What a refresh will look up.
+fn refreshed(asked: &Asked) -> Touched {
+    let Command::Refresh(refresh) = &asked.command else { return Touched::default() };
+    let token = refresh.access.as_ref().ok().map(|draft| draft.digest.short());
+    Touched { grant: Some(refresh.grant), subject: None, token }
 }
 
 fn back(view: &View<'_>, about: &About) -> Back {

@@ -23,6 +23,8 @@ pub const BLOCK_BYTES_MAX: usize = 64 * 1024 - 1;
 pub const BLOCK_BYTES_AIM: usize = 16 * 1024;
 
 const VERSION: u8 = 1;
+/// What stands before an encoded block in memory: room for its first seq.
+pub(super) const ROOM_BYTES: usize = 8;
 const HEAD_BYTES: usize = 3;
 const LENGTH_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 32;
@@ -39,6 +41,8 @@ pub struct Block {
 struct Frames {
     first: Seq,
     end: Seq,
+    /// The first seq, and behind it the block: so the checksum is over one piece of memory, which
+    /// BLAKE3 hashes many chunks of at once.
     bytes: Box<[u8]>,
     /// Where the first record starts in `bytes`.
     start: usize,
@@ -105,20 +109,7 @@ impl Block {
     /// # Errors
     /// When the records do not fit into one block; nothing is made then.
     pub fn encode<R: AsRef<[u8]>>(first: Seq, records: &[R]) -> Result<Vec<u8>, FrameError> {
-        let lengths: Vec<usize> = records.iter().map(|record| record.as_ref().len()).collect();
-        check(first, &lengths)?;
-        let mut bytes = Vec::with_capacity(encoded_bytes(&lengths));
-        bytes.push(VERSION);
-        bytes.extend(framed_u16(lengths.len()));
-        for length in lengths {
-            bytes.extend(framed_u16(length));
-        }
-        for record in records {
-            bytes.extend_from_slice(record.as_ref());
-        }
-        let checksum = checksum(first, &bytes);
-        bytes.extend(checksum.as_bytes());
-        Ok(bytes)
+        Ok(Self::framed(first, records)?.bytes().to_vec())
     }
 
     /// The block that holds `records` as `first`, `first + 1`, ...
@@ -126,11 +117,23 @@ impl Block {
     /// # Errors
     /// As [`Block::encode`].
     pub fn framed<R: AsRef<[u8]>>(first: Seq, records: &[R]) -> Result<Self, FrameError> {
-        let bytes = Self::encode(first, records)?.into_boxed_slice();
-        let lengths = records.iter().map(|record| record.as_ref().len());
-        let end = seq_after(first, records.len()).ok_or(FrameError::SeqsExhausted { first })?;
-        let start = HEAD_BYTES + records.len() * LENGTH_BYTES;
-        Ok(Self::over(Frames { first, end, bytes, start, ends: ends(start, lengths) }))
+        let lengths: Vec<usize> = records.iter().map(|record| record.as_ref().len()).collect();
+        let end = check(first, &lengths)?;
+        let mut bytes = Vec::with_capacity(ROOM_BYTES + encoded_bytes(&lengths));
+        bytes.extend(first.0.to_be_bytes());
+        bytes.push(VERSION);
+        bytes.extend(framed_u16(lengths.len()));
+        for length in &lengths {
+            bytes.extend(framed_u16(*length));
+        }
+        let start = bytes.len();
+        for record in records {
+            bytes.extend_from_slice(record.as_ref());
+        }
+        let checksum = checksum(&bytes);
+        bytes.extend(checksum.as_bytes());
+        let (bytes, ends) = (bytes.into_boxed_slice(), ends(start, lengths.into_iter()));
+        Ok(Self::over(Frames { first, end, bytes, start, ends }))
     }
 
     fn over(frames: Frames) -> Self {
@@ -140,7 +143,7 @@ impl Block {
 
     /// What [`Block::encode`] made, whether or not this is a part of it only.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.frames.bytes
+        self.frames.bytes.get(ROOM_BYTES..).unwrap_or_default()
     }
 
     /// The same block without the records before `from`.
@@ -152,13 +155,22 @@ impl Block {
     ///
     /// # Errors
     /// When the bytes are not what [`Block::encode`] made for `first`: the log is damaged there.
-    pub fn decode(first: Seq, bytes: impl Into<Box<[u8]>>) -> Result<Self, BlockError> {
-        let bytes = bytes.into();
-        let found = bytes.len();
+    pub fn decode(first: Seq, bytes: impl AsRef<[u8]>) -> Result<Self, BlockError> {
+        Self::decode_behind_room(first, [&[0; ROOM_BYTES], bytes.as_ref()].concat())
+    }
+
+    /// As [`Block::decode`], for bytes with [`ROOM_BYTES`] before them that say nothing: none is copied.
+    pub(super) fn decode_behind_room(first: Seq, mut bytes: Vec<u8>) -> Result<Self, BlockError> {
+        let found = bytes.len().saturating_sub(ROOM_BYTES);
+        if let Some(room) = bytes.first_chunk_mut() {
+            *room = first.0.to_be_bytes();
+        }
+        let bytes = bytes.into_boxed_slice();
+        let encoded = bytes.get(ROOM_BYTES..).unwrap_or_default();
         let short = |expected| BlockError::Length { expected, found };
 
         let (&[version, high, low], rest) =
-            bytes.split_first_chunk().ok_or(short(HEAD_BYTES + CHECKSUM_BYTES))?;
+            encoded.split_first_chunk().ok_or(short(HEAD_BYTES + CHECKSUM_BYTES))?;
         if version != VERSION {
             return Err(BlockError::Version { found: version });
         }
@@ -178,12 +190,12 @@ impl Block {
         }
         let (framed, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(short(expected))?;
         // `blake3::Hash` compares in constant time, which does no harm here.
-        if checksum(first, framed) != blake3::Hash::from_bytes(*sum) {
+        if checksum(framed) != blake3::Hash::from_bytes(*sum) {
             return Err(BlockError::Checksum);
         }
         let end = check(first, &lengths)?;
 
-        let start = HEAD_BYTES + table.len();
+        let start = ROOM_BYTES + HEAD_BYTES + table.len();
         let ends = ends(start, lengths.into_iter());
         Ok(Self::over(Frames { first, end, bytes, start, ends }))
     }
@@ -253,6 +265,20 @@ pub fn split<R: AsRef<[u8]>>(batch: &[R]) -> impl Iterator<Item = &[R]> {
     })
 }
 
+/// The records as blocks, as few as [`split`] makes, none of which is stored yet.
+///
+/// # Errors
+/// As [`Block::framed`].
+pub(super) fn framed<R: AsRef<[u8]>>(first: Seq, records: &[R]) -> Result<Vec<Block>, FrameError> {
+    let (mut at, mut blocks) = (first, Vec::new());
+    for part in split(records) {
+        let block = Block::framed(at, part)?;
+        at = block.end();
+        blocks.push(block);
+    }
+    Ok(blocks)
+}
+
 /// The seq `count` after `first`, if there is one.
 pub(super) fn seq_after(first: Seq, count: usize) -> Option<Seq> {
     first.0.checked_add(u64::try_from(count).ok()?).map(Seq)
@@ -294,11 +320,9 @@ fn framed_u16(number: usize) -> [u8; 2] {
     u16::try_from(number).expect("a block below 64 KiB counts below 2^16").to_be_bytes()
 }
 
-fn checksum(first: Seq, framed: &[u8]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_derive_key(CHECKSUM_CONTEXT);
-    hasher.update(&first.0.to_be_bytes());
-    hasher.update(framed);
-    hasher.finalize()
+/// Of the first seq and what is framed behind it.
+fn checksum(framed: &[u8]) -> blake3::Hash {
+    blake3::Hasher::new_derive_key(CHECKSUM_CONTEXT).update(framed).finalize()
 }
 
 #[cfg(test)]

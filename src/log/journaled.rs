@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::block::{Block, split};
+use super::block::{Block, framed};
 use super::file::FileError;
 use super::journal::{
     FRAME_BYTES_MAX, JOURNAL_BYTES, Journal, Ring, encode, frame_bytes, missing, no_record, read,
@@ -369,17 +369,6 @@ impl Waiting {
         let blocks = self.blocks.iter().take_while(fit).cloned().collect();
         (blocks, self.rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
-}
-
-/// The records as blocks, none of which is stored yet.
-fn framed(first: Seq, records: &[Vec<u8>]) -> Result<Vec<Block>, StoreError> {
-    let (mut at, mut blocks) = (first, Vec::new());
-    for part in split(records) {
-        let block = Block::framed(at, part)?;
-        at = block.end();
-        blocks.push(block);
-    }
-    Ok(blocks)
 }
 
 #[cfg(test)]

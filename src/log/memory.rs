@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use parking_lot::Mutex;
 
-use super::block::{Block, split};
+use super::block::{Block, framed};
 use super::file::FileError;
 use super::store::{Damage, Store, StoreError, end_after};
 use crate::types::id::Seq;
@@ -77,7 +77,7 @@ impl MemoryStore {
         let block = holding(&blocks, seq).expect("a record can be changed where there is one");
         let records = block.iter().map(|(at, record)| if at == seq { bytes } else { record });
         let records: Vec<Vec<u8>> = records.map(<[u8]>::to_vec).collect();
-        blocks.insert(block.first(), framed(block.first(), &records));
+        blocks.insert(block.first(), changed(block.first(), &records));
         Self::over(blocks)
     }
 
@@ -97,7 +97,7 @@ impl MemoryStore {
         {
             let kept = block.iter().take_while(|(seq, _)| *seq < end);
             let kept: Vec<Vec<u8>> = kept.map(|(_, record)| record.to_vec()).collect();
-            state.blocks.insert(block.first(), framed(block.first(), &kept));
+            state.blocks.insert(block.first(), changed(block.first(), &kept));
         }
         state.blocks.split_off(&end);
         state.end = end_of(&state.blocks);
@@ -116,14 +116,8 @@ impl Store for MemoryStore {
             return Err(StoreError::Poisoned);
         }
         let end = end_after(first, state.end, records)?;
-        let mut blocks = Vec::new();
-        let mut at = first;
-        for part in split(records) {
-            let bytes = Block::encode(at, part)?;
-            let block = Block::decode(at, bytes).expect("what was just encoded is decoded");
-            at = block.end();
-            blocks.push((block.first(), block));
-        }
+        let blocks = framed(first, records)?;
+        let blocks = blocks.into_iter().map(|block| (block.first(), block));
 
         let nth = state.appends;
         state.appends += 1;
@@ -163,7 +157,6 @@ fn end_of(blocks: &BTreeMap<Seq, Block>) -> Seq {
     blocks.last_key_value().map_or(Seq(0), |(_, block)| block.end())
 }
 
-fn framed(first: Seq, records: &[Vec<u8>]) -> Block {
-    let bytes = Block::encode(first, records).expect("a changed block still holds its records");
-    Block::decode(first, bytes).expect("what was just encoded is decoded")
+fn changed(first: Seq, records: &[Vec<u8>]) -> Block {
+    Block::framed(first, records).expect("a changed block still holds its records")
 }

@@ -26,7 +26,7 @@ use self::engine::{Engine, engine_error, open_engine, read_first, remove_torn_sn
 pub(super) use self::segments::NAME as SEGMENT_NAME;
 use self::segments::{Place, Segments};
 pub use self::side_table::{ROW_BYTES_MAX, SledRows};
-use super::block::{Block, split};
+use super::block::{Block, framed};
 use super::file::{self, FileError};
 use super::store::{Damage, Store, StoreError, end_after};
 use crate::types::id::Seq;
@@ -282,19 +282,14 @@ impl SledStore {
             return Err(StoreError::Poisoned);
         }
         let end = end_after(first, self.end()?, records)?;
-        let (mut keys, mut blocks, mut at) = (Vec::new(), Vec::new(), first);
-        for part in split(records) {
-            blocks.push(Block::encode(at, part)?);
-            keys.push(at);
-            at = end_after(at, at, part)?;
-        }
+        let blocks = framed(first, records)?;
         let places =
             self.segments.append(first, &blocks).inspect_err(|_| self.database.poison())?;
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        let rows = keys.into_iter().zip(places).map(|(key, place)| row(key, place));
+        let rows = blocks.iter().zip(places).map(|(block, place)| row(block.first(), place));
         self.database.write_later(&self.records, rows.collect())?;
         self.end.store(end.0, Ordering::Release);
-        *unsynced_bytes += blocks.iter().map(|block| block.len() as u64).sum::<u64>();
+        *unsynced_bytes += blocks.iter().map(|block| block.bytes().len() as u64).sum::<u64>();
         if SYNC_BYTES <= *unsynced_bytes {
             self.database.durable()?;
             *unsynced_bytes = 0;
@@ -351,7 +346,7 @@ fn decode((key, value): &(IVec, IVec), segments: &Segments) -> Result<Block, Sto
         .map_err(|_| StoreError::Damaged { seq: Seq(0), what: Damage::Key { bytes: key.len() } })?;
     let seq = Seq(u64::from_be_bytes(*key));
     let block = match Place::decode(value) {
-        Some(place) => Block::decode(seq, segments.read(seq, place)?),
+        Some(place) => Block::decode_behind_room(seq, segments.read(seq, place)?),
         None => Block::decode(seq, value.as_ref()),
     };
     block.map_err(|error| StoreError::Damaged { seq, what: error.into() })

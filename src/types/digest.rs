@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use subtle::ConstantTimeEq;
 
-use super::text::{TEXT_MAX, as_text, decode, encode_into};
+use super::text::{TEXT_MAX, as_text, decode, encode_into, text_len};
 
 /// A BLAKE3-256 digest under a context of its own, in base64url. Equality takes constant time.
 #[derive(Clone, Copy, Eq, PartialOrd, Ord)]
@@ -33,8 +33,15 @@ macro_rules! digest {
                 &self.0
             }
 
+            /// The length of every text.
+            pub(crate) const TEXT_LEN: usize = text_len(32);
+
             pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(encode_into("", &self.0, &mut [0; TEXT_MAX]))
+            }
+
+            pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
+                decode(text).map(Self)
             }
         }
 
@@ -48,7 +55,7 @@ macro_rules! digest {
             type Err = NotADigest;
 
             fn from_str(text: &str) -> Result<Self, NotADigest> {
-                decode(text).map(Self).ok_or(NotADigest)
+                Self::of_text(text.as_bytes()).ok_or(NotADigest)
             }
         }
 

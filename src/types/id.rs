@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::text::{TEXT_MAX, as_text, decode, encode_into};
+use super::text::{TEXT_MAX, as_text, decode, encode_into, text_len};
 
 /// Why a text is not an identifier of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +29,15 @@ macro_rules! random_id {
                 &self.0
             }
 
+            /// The length of every text.
+            pub(crate) const TEXT_LEN: usize = $prefix.len() + text_len($bytes);
+
             pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(encode_into($prefix, &self.0, &mut [0; TEXT_MAX]))
+            }
+
+            pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
+                text.strip_prefix($prefix.as_bytes()).and_then(decode).map(Self)
             }
         }
 
@@ -44,7 +51,7 @@ macro_rules! random_id {
             type Err = NotAnId;
 
             fn from_str(text: &str) -> Result<Self, NotAnId> {
-                text.strip_prefix($prefix).and_then(decode).map(Self).ok_or(NotAnId($what))
+                Self::of_text(text.as_bytes()).ok_or(NotAnId($what))
             }
         }
 
@@ -90,6 +97,23 @@ impl RequestId {
         }
         show(std::str::from_utf8(&text).expect("hexadecimal digits are ASCII"))
     }
+
+    /// The length of every text.
+    pub(crate) const TEXT_LEN: usize = 18;
+
+    pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
+        let digits: &[u8; 16] = text.strip_prefix(b"r_")?.try_into().ok()?;
+        let number = digits.iter().try_fold(0, |number, digit| {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                b'A'..=b'F' => digit - b'A' + 10,
+                _ => return None,
+            };
+            Some(number << 4 | u64::from(value))
+        });
+        number.map(Self)
+    }
 }
 
 impl fmt::Debug for RequestId {
@@ -102,11 +126,7 @@ impl FromStr for RequestId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let parsed = text
-            .strip_prefix("r_")
-            .filter(|hex| hex.len() == 16 && hex.bytes().all(|c| c.is_ascii_hexdigit()))
-            .and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        parsed.map(Self).ok_or(NotAnId("a request id: r_ and 16 hexadecimal digits"))
+        Self::of_text(text.as_bytes()).ok_or(NotAnId("a request id: r_ and 16 hexadecimal digits"))
     }
 }
 

@@ -17,11 +17,16 @@ pub(crate) fn encode_into<'a>(prefix: &str, bytes: &[u8], room: &'a mut [u8; TEX
     std::str::from_utf8(text).expect("prefix and base64url are ASCII")
 }
 
+/// How many characters `bytes` bytes take.
+pub(crate) const fn text_len(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
 /// The `N` bytes that `text` stands for; `None` for another length, alphabet or padding.
-pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut out = [0_u8; N];
     // A strict length first: `decode_slice` would accept less.
-    if text.len() != (N * 4).div_ceil(3) {
+    if text.len() != text_len(N) {
         return None;
     }
     match URL_SAFE_NO_PAD.decode_slice(text, &mut out) {

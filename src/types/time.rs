@@ -66,28 +66,32 @@ impl Timestamp {
         }
         show(std::str::from_utf8(&text).expect("digits are ASCII"))
     }
-}
 
-/// The instant of a text as `with_text` writes it. Other ways to write one are left to jiff, which
-/// takes four times as long.
-fn of_usual_text(text: &str) -> Option<Timestamp> {
-    #[rustfmt::skip]
-    let [
-        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T',
-        h1, h2, b':', i1, i2, b':', s1, s2, b'.', u1, u2, u3, u4, u5, u6, b'Z',
-    ] = *<&[u8; 27]>::try_from(text.as_bytes()).ok()? else { return None };
-    let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_u64, |number, digit| {
-            digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
-        })
-    };
-    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
-    let (hour, minute, second) = (number(&[h1, h2])?, number(&[i1, i2])?, number(&[s1, s2])?);
-    let micro = number(&[u1, u2, u3, u4, u5, u6])?;
-    let of_day = (hour < 24 && minute < 60 && second < 60)
-        .then_some(((hour * 60 + minute) * 60 + second) * 1_000_000 + micro)?;
-    let days = day_of(year, month, day)?;
-    Some(Timestamp(days * 86_400_000_000 + of_day))
+    /// The length of the text that `with_text` writes.
+    pub(crate) const TEXT_LEN: usize = 27;
+
+    /// The instant of a text as `with_text` writes it. Other ways to write one are left to jiff, which
+    /// takes four times as long.
+    pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
+        #[rustfmt::skip]
+        let [
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T',
+            h1, h2, b':', i1, i2, b':', s1, s2, b'.', u1, u2, u3, u4, u5, u6, b'Z',
+        ] = *<&[u8; 27]>::try_from(text).ok()? else { return None };
+        let number = |digits: &[u8]| {
+            digits.iter().try_fold(0_u64, |number, digit| {
+                digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+            })
+        };
+        let (year, month, day) =
+            (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
+        let (hour, minute, second) = (number(&[h1, h2])?, number(&[i1, i2])?, number(&[s1, s2])?);
+        let micro = number(&[u1, u2, u3, u4, u5, u6])?;
+        let of_day = (hour < 24 && minute < 60 && second < 60)
+            .then_some(((hour * 60 + minute) * 60 + second) * 1_000_000 + micro)?;
+        let days = day_of(year, month, day)?;
+        Some(Self(days * 86_400_000_000 + of_day))
+    }
 }
 
 /// The day after the epoch of a date; `None` before it, and where the calendar has no such date:
@@ -143,7 +147,7 @@ impl FromStr for Timestamp {
     type Err = NotATimestamp;
 
     fn from_str(text: &str) -> Result<Self, NotATimestamp> {
-        if let Some(at) = of_usual_text(text) {
+        if let Some(at) = Self::of_text(text.as_bytes()) {
             return Ok(at);
         }
         let at: jiff::Timestamp = text.parse().map_err(|_| NotATimestamp)?;
@@ -207,7 +211,7 @@ mod tests {
         ] {
             let micros = text.parse::<jiff::Timestamp>().ok().map(|at| at.as_microsecond());
             let expected = micros.and_then(|micros| u64::try_from(micros).ok()).map(Timestamp);
-            let usual = of_usual_text(text);
+            let usual = Timestamp::of_text(text.as_bytes());
             assert!(usual == expected || usual.is_none(), "{text}: {usual:?}");
             assert_eq!(text.parse::<Timestamp>().ok(), expected, "{text}");
         }

@@ -156,7 +156,7 @@ fn a_tree_goes_on_from_its_frontier_as_if_it_had_never_stopped() {
             assert_eq!(resumed.frontier(size).unwrap(), frontier);
             assert_eq!(served(&resumed, size), served(&tree, size), "{size}");
             let rest = leaves(66_000).split_off(usize::try_from(size).unwrap());
-            rest.into_iter().for_each(|leaf| resumed.regrow(leaf).unwrap());
+            resumed.regrow(rest.into_iter()).unwrap();
             assert_eq!(resumed.head(), tree.head(), "{size}");
         }
     }

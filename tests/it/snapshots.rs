@@ -70,12 +70,12 @@ fn restored_from(snapshots: &Snapshots, store: &dyn Store) -> Option<Seq> {
 fn from_every_position_of_a_ledger_snapshot_and_tail_fold_to_what_the_log_folds_to() {
     let world = everything().world;
     let store = world.store.as_ref();
-    let full = whole(&replay(store, |_| Ok(())).unwrap());
+    let full = whole(&replay(store, |_, _| Ok(())).unwrap());
     let mut prefix = State::default();
     for bytes in world.bytes() {
         let mut state = through_snapshot(&prefix);
         assert_eq!(whole(&state), whole(&prefix));
-        replay_onto(&mut state, store, |_| Ok(())).unwrap();
+        replay_onto(&mut state, store, |_, _| Ok(())).unwrap();
         assert_eq!(whole(&state), full, "from {:?}", prefix.head());
         let next = verify_next(&prefix, &bytes).unwrap();
         prefix.apply(&next.record, next.leaf);
@@ -172,7 +172,7 @@ fn a_snapshot_of_another_format_issuer_or_log_is_not_used() {
 fn a_snapshot_whose_head_lies_is_not_used() {
     let kept = Kept::new();
     let store = kept.world.store.as_ref();
-    let state = replay(&kept.prefix(30), |_| Ok(())).unwrap();
+    let state = replay(&kept.prefix(30), |_, _| Ok(())).unwrap();
     // A frontier of fewer records than the projection has.
     let mut frontier = Frontier::default();
     bytes_of(store)[..28]

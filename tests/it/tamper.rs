@@ -30,7 +30,9 @@ fn broken(log: &[Vec<u8>]) -> Option<(u64, Broken)> {
     let mut state = State::default();
     for bytes in log {
         match verify_next(&state, bytes) {
-            Ok(next) => state.apply(&next.record, next.leaf),
+            Ok(next) => {
+                state.apply(&next.record, next.leaf);
+            }
             Err(LogError::Broken { seq, what }) => return Some((seq.0, what)),
             Err(LogError::Store(error)) => panic!("there is no store here: {error}"),
         }
@@ -290,12 +292,12 @@ fn the_store_names_the_record_too() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         let error =
-            replay(&world.store.with_record(Seq(i as u64), &bytes), |_| Ok(())).unwrap_err();
+            replay(&world.store.with_record(Seq(i as u64), &bytes), |_, _| Ok(())).unwrap_err();
         let near = [i as u64, i as u64 + 1];
         assert!(matches!(error, LogError::Broken { seq, .. } if near.contains(&seq.0)), "{error}");
     }
     for i in [0, 7, 20] {
-        let error = replay(&world.store.without_block(Seq(i)), |_| Ok(())).unwrap_err();
+        let error = replay(&world.store.without_block(Seq(i)), |_, _| Ok(())).unwrap_err();
         let LogError::Store(StoreError::Damaged { seq, what }) = &error else { panic!("{error}") };
         assert!(seq.0 <= i && *what == Damage::Missing, "{error}");
     }

@@ -86,7 +86,7 @@ fn decode_names_what_is_wrong() {
     assert_eq!(changed(4, 3), BlockError::Length { expected: 40, found: 39 });
     assert_eq!(changed(5, b'['), BlockError::Checksum);
     let mut bare = vec![VERSION, 0, 0];
-    bare.extend(checksum(Seq(0), &bare).as_bytes());
+    bare.extend(checksum(&[&[0; ROOM_BYTES], &bare[..]].concat()).as_bytes());
     assert_eq!(Block::decode(Seq(0), bare).unwrap_err(), FrameError::Empty.into());
 }
 

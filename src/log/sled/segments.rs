@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::super::block::{BLOCK_BYTES_MAX, Block};
+use super::super::block::{BLOCK_BYTES_MAX, Block, ROOM_BYTES};
 use super::super::file::{self, FileError};
 use super::super::store::{Damage, StoreError};
 use crate::types::id::Seq;
@@ -117,7 +117,7 @@ impl Segments {
 
     /// Writes blocks, the first of which begins with the record `first`, where the log ends; `Ok`
     /// means durable.
-    pub(super) fn append(&self, first: Seq, blocks: &[Vec<u8>]) -> Result<Vec<Place>, FileError> {
+    pub(super) fn append(&self, first: Seq, blocks: &[Block]) -> Result<Vec<Place>, FileError> {
         let mut writing = self.writing.lock();
         if writing.as_ref().is_none_or(|writing| self.bytes_max <= writing.bytes) {
             *writing = Some(self.begin(first)?);
@@ -126,11 +126,12 @@ impl Segments {
         let Some(Writing { segment, file, bytes }) = writing.as_mut() else { return Ok(places) };
         let start = *bytes;
         for block in blocks {
-            let length = u32::try_from(block.len()).expect("a block is below 64 KiB");
+            let length = u32::try_from(block.bytes().len()).expect("a block is below 64 KiB");
             places.push(Place { segment: *segment, at: *bytes, bytes: length });
             *bytes += u64::from(length);
         }
         let path = self.path(*segment);
+        let blocks: Vec<_> = blocks.iter().map(Block::bytes).collect();
         file.write_all_at(&blocks.concat(), start).map_err(FileError::on("write", &path))?;
         file.sync_data().map_err(FileError::on("fsync", &path))?;
         Ok(places)
@@ -236,7 +237,7 @@ impl Segments {
         Ok(names.collect())
     }
 
-    /// The block of `first` at a place, as it lies there.
+    /// The block of `first` at a place, as it lies there, behind [`ROOM_BYTES`] of room.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when the file, or that part of it, is not there.
@@ -250,8 +251,8 @@ impl Segments {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut bytes = vec![0; (place.bytes as usize).min(BLOCK_BYTES_MAX)];
-        match file.read_exact_at(&mut bytes, place.at) {
+        let mut bytes = vec![0; ROOM_BYTES + (place.bytes as usize).min(BLOCK_BYTES_MAX)];
+        match file.read_exact_at(bytes.split_at_mut(ROOM_BYTES).1, place.at) {
             Ok(()) => Ok(bytes),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Err(damaged(Damage::Cut { path }))

@@ -76,7 +76,7 @@ impl World {
     /// The same, going on from the fold of its first records.
     fn onto(mut folded: State, store: MemoryStore, now: Timestamp, asked: u64) -> Self {
         let store = Arc::new(store);
-        replay_onto(&mut folded, store.as_ref(), |_| Ok(())).expect("an untouched log replays");
+        replay_onto(&mut folded, store.as_ref(), |_, _| Ok(())).expect("an untouched log replays");
         let state = Arc::new(RwLock::new(folded));
         let clock = Arc::new(ManualClock::at(now));
         let tiles = Arc::new(MemoryTable::default());
@@ -172,7 +172,7 @@ impl World {
     /// All that must hold of any ledger at any moment.
     pub(crate) fn check(&self) {
         let live = self.state.read();
-        let folded = replay(self.store.as_ref(), |_| Ok(())).expect("the log replays");
+        let folded = replay(self.store.as_ref(), |_, _| Ok(())).expect("the log replays");
         assert_eq!(live.canonical(), folded.canonical(), "the live fold is that of the log");
         check_lists(&live);
         let leaves: Vec<_> = self.bytes().iter().map(|bytes| leaf_hash(bytes)).collect();
