@@ -93,6 +93,14 @@ impl Pen {
         self.literal("\"");
     }
 
+    /// As [`Pen::bare`], for a text that `write` puts behind what is written.
+    #[inline(always)]
+    fn coded(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.literal("\"");
+        write(&mut self.bytes);
+        self.literal("\"");
+    }
+
     /// Any text.
     fn text(&mut self, text: &str) {
         // Without an early end, so that many bytes are looked at in one step.
@@ -137,14 +145,14 @@ penned! {
     Seq: seq, to => to.json(&seq.0);
     bool: is, to => to.literal(if *is { "true" } else { "false" });
     String: text, to => to.text(text);
-    Timestamp: at, to => at.with_text(|text| to.bare(text));
-    Digest: digest, to => digest.with_text(|text| to.bare(text));
-    LeafHash: hash, to => hash.with_text(|text| to.bare(text));
-    GrantId: id, to => id.with_text(|text| to.bare(text));
-    SubjectId: id, to => id.with_text(|text| to.bare(text));
-    BlacklistId: id, to => id.with_text(|text| to.bare(text));
-    RequestId: id, to => id.with_text(|text| to.bare(text));
-    OriginTag: tag, to => tag.with_text(|text| to.bare(text));
+    Timestamp: at, to => to.coded(|to| to.extend_from_slice(&at.text()));
+    Digest: digest, to => to.coded(|to| digest.text_onto(to));
+    LeafHash: hash, to => to.coded(|to| hash.text_onto(to));
+    GrantId: id, to => to.coded(|to| id.text_onto(to));
+    SubjectId: id, to => to.coded(|to| id.text_onto(to));
+    BlacklistId: id, to => to.coded(|to| id.text_onto(to));
+    RequestId: id, to => to.coded(|to| to.extend_from_slice(&id.text()));
+    OriginTag: tag, to => to.coded(|to| tag.text_onto(to));
     Sealed: sealed, to => to.text(sealed.as_str());
     // None of these types allows a quotation mark or a backslash.
     ClientId: id, to => to.bare(id.as_str());

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use subtle::ConstantTimeEq;
 
-use super::text::{TEXT_MAX, as_text, decode, encode_into, text_len};
+use super::text::{TEXT_MAX, as_text, decode, encode_into, encode_onto, text_len};
 
 /// A BLAKE3-256 digest under a context of its own, in base64url. Equality takes constant time.
 #[derive(Clone, Copy, Eq, PartialOrd, Ord)]
@@ -38,6 +38,10 @@ macro_rules! digest {
 
             pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(encode_into("", &self.0, &mut [0; TEXT_MAX]))
+            }
+
+            pub(crate) fn text_onto(&self, to: &mut Vec<u8>) {
+                encode_onto("", &self.0, to);
             }
 
             pub(crate) fn of_text(text: &[u8]) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::text::{TEXT_MAX, as_text, decode, encode_into, text_len};
+use super::text::{TEXT_MAX, as_text, decode, encode_into, encode_onto, text_len};
 
 /// Why a text is not an identifier of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,10 @@ macro_rules! random_id {
 
             pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
                 show(encode_into($prefix, &self.0, &mut [0; TEXT_MAX]))
+            }
+
+            pub(crate) fn text_onto(&self, to: &mut Vec<u8>) {
+                encode_onto($prefix, &self.0, to);
             }
 
             pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
@@ -86,7 +90,11 @@ impl RequestId {
         Self(u64::from_be_bytes(bytes))
     }
 
-    pub(crate) fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+    fn with_text<R>(&self, show: impl FnOnce(&str) -> R) -> R {
+        show(std::str::from_utf8(&self.text()).expect("hexadecimal digits are ASCII"))
+    }
+
+    pub(crate) fn text(self) -> [u8; Self::TEXT_LEN] {
         let mut text = *b"r_0000000000000000";
         let mut rest = self.0;
         for digit in text.iter_mut().skip(2).rev() {
@@ -95,7 +103,7 @@ impl RequestId {
             *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
             rest >>= 4;
         }
-        show(std::str::from_utf8(&text).expect("hexadecimal digits are ASCII"))
+        text
     }
 
     /// The length of every text.

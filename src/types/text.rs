@@ -17,6 +17,15 @@ pub(crate) fn encode_into<'a>(prefix: &str, bytes: &[u8], room: &'a mut [u8; TEX
     std::str::from_utf8(text).expect("prefix and base64url are ASCII")
 }
 
+/// As [`encode_into`], behind what `to` holds.
+pub(crate) fn encode_onto(prefix: &str, bytes: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(prefix.as_bytes());
+    let start = to.len();
+    to.resize(start + text_len(bytes.len()), 0);
+    let (_, room) = to.split_at_mut(start);
+    URL_SAFE_NO_PAD.encode_slice(bytes, room).expect("the room is as long as the text");
+}
+
 /// How many characters `bytes` bytes take.
 pub(crate) const fn text_len(bytes: usize) -> usize {
     (bytes * 4).div_ceil(3)
