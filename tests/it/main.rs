@@ -14,6 +14,7 @@ mod properties;
 mod simulation;
 mod crash;
 mod tamper;
+mod long_replay;
 mod forgeries;
 mod tile_directory;
 mod verify_cli;
