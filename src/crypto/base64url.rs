@@ -4,10 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-/// How many characters `bytes` bytes take.
-pub(super) const fn text_len(bytes: usize) -> usize {
-    (bytes * 4).div_ceil(3)
-}
+pub(super) use crate::types::text::text_len;
 
 /// The text of `bytes`.
 pub(super) fn encode(bytes: &[u8]) -> String {

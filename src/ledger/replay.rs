@@ -88,15 +88,10 @@ pub fn verify_next(state: &State, bytes: &[u8]) -> Result<Verified, LogError> {
 }
 
 fn check_next(state: &State, bytes: &[u8]) -> Result<Verified, Broken> {
-    let record = check(state, Record::decode(bytes))?;
-    Ok(Verified { leaf: leaf_hash(bytes), record })
-}
-
-fn check(state: &State, decoded: Result<Record, NotARecord>) -> Result<Record, Broken> {
-    let record = decoded?;
+    let record = Record::decode(bytes)?;
     check_chain(state.head(), &record)?;
     check_back(state, &record)?;
-    Ok(record)
+    Ok(Verified { leaf: leaf_hash(bytes), record })
 }
 
 /// Whether `record` follows the record `head`: its place, its `prev` and its time.
@@ -183,7 +178,7 @@ pub fn replay_onto(
     })
 }
 
-/// As [`check`] and then [`State::apply`], which comes to know the back links on its way.
+/// Checks a record as [`check_next`] does and folds it in, which comes to know the back links on its way.
 fn fold_next(state: &mut State, record: &Record, leaf: LeafHash) -> Result<(), Broken> {
     check_chain(state.head(), record)?;
     let known = state.apply(record, leaf);

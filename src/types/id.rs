@@ -112,12 +112,7 @@ impl RequestId {
     pub(crate) fn of_text(text: &[u8]) -> Option<Self> {
         let digits: &[u8; 16] = text.strip_prefix(b"r_")?.try_into().ok()?;
         let number = digits.iter().try_fold(0, |number, digit| {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                b'A'..=b'F' => digit - b'A' + 10,
-                _ => return None,
-            };
+            let value = char::from(*digit).to_digit(16)?;
             Some(number << 4 | u64::from(value))
         });
         number.map(Self)

@@ -8,4 +8,4 @@ pub mod secret;
 pub mod scope;
 pub mod resource;
 pub mod network;
-mod text;
+pub(crate) mod text;
