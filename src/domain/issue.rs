@@ -345,7 +345,8 @@ pub(super) fn refresh(view: &View<'_>, at: Timestamp, asked: &Refresh) -> Decisi
     }
     let (events, outcome) = grant.refresh(at, asked, &owner.metadata, blocked);
     let about = about(grant);
-    let mut facts: Vec<_> = events.into_iter().map(|event| Fact::new(&about, event)).collect();
+    let mut facts = Vec::with_capacity(events.len() + 1);
+    facts.extend(events.into_iter().map(|event| Fact::new(&about, event)));
     let outcome = match (outcome, &asked.access) {
         (Err(refusal), _) => Err(refusal),
         (Ok(_), Err(fault)) => Err(Refusal::Refresh((*fault).into())),

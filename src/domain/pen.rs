@@ -111,6 +111,10 @@ impl Pen {
         }
     }
 
+    fn number(&mut self, number: u64) {
+        self.literal(itoa::Buffer::new().format(number));
+    }
+
     fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
         if let Err(error) = serde_json::to_writer(&mut self.bytes, value) {
             self.failed.get_or_insert(error);
@@ -140,9 +144,9 @@ macro_rules! penned {
 }
 
 penned! {
-    u64: number, to => to.json(number);
-    u32: number, to => to.json(number);
-    Seq: seq, to => to.json(&seq.0);
+    u64: number, to => to.number(*number);
+    u32: number, to => to.number(u64::from(*number));
+    Seq: seq, to => to.number(seq.0);
     bool: is, to => to.literal(if *is { "true" } else { "false" });
     String: text, to => to.text(text);
     Timestamp: at, to => to.coded(|to| to.extend_from_slice(&at.text()));
@@ -153,8 +157,8 @@ penned! {
     BlacklistId: id, to => to.coded(|to| id.text_onto(to));
     RequestId: id, to => to.coded(|to| to.extend_from_slice(&id.text()));
     OriginTag: tag, to => to.coded(|to| tag.text_onto(to));
-    Sealed: sealed, to => to.text(sealed.as_str());
     // None of these types allows a quotation mark or a backslash.
+    Sealed: sealed, to => to.bare(sealed.as_str());
     ClientId: id, to => to.bare(id.as_str());
     KeyId: id, to => to.bare(id.as_str());
     Resources: resources, to => to.list(resources.iter().map(Resource::as_str));

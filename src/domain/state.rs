@@ -373,10 +373,11 @@ impl State {
         self.everything = base.everything;
     }
 
-    /// Takes over a grant of another projection, without the lists it stands in there.
+    /// Takes over a grant of another projection that this one has not, without the lists it stands in
+    /// there.
     pub(super) fn adopt_grant(&mut self, grant: Grant) {
         let (next_of_client, next_of_subject, tokens) = (None, None, None);
-        self.grants.insert(GrantEntry { grant, next_of_client, next_of_subject, tokens });
+        self.grants.add(GrantEntry { grant, next_of_client, next_of_subject, tokens });
     }
 
     /// The issuer that the first record names.

@@ -115,6 +115,11 @@ impl<V: Keyed> Table<V> {
             }
             return slot;
         }
+        self.add(entry)
+    }
+
+    /// Puts `entry` in, whose key is not in the table: the caller has looked.
+    pub(crate) fn add(&mut self, entry: V) -> Slot {
         let key = *entry.key();
         let slot = self.place(entry);
         self.list(&key, slot);

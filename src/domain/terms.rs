@@ -47,30 +47,41 @@ const KEPT_MAX: usize = 65_536;
 
 /// The values that many share.
 #[derive(Debug)]
-pub(super) struct Kept<T>(HashSet<Arc<T>>);
+pub(super) struct Kept<T> {
+    values: HashSet<Arc<T>>,
+    /// The one that was asked for last: the next one is often the same.
+    last: Option<Arc<T>>,
+}
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self(HashSet::new())
+        Self { values: HashSet::new(), last: None }
     }
 }
 
 impl<T: Eq + Hash> Kept<T> {
     /// `value`, or the equal one that is kept already.
     pub(super) fn share(&mut self, value: T) -> Arc<T> {
-        if let Some(have) = self.0.get(&value) {
-            return Arc::clone(have);
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == value) {
+            return Arc::clone(last);
         }
+        let kept = self.values.get(&value).cloned().unwrap_or_else(|| self.keep(value));
+        self.last = Some(Arc::clone(&kept));
+        kept
+    }
+
+    fn keep(&mut self, value: T) -> Arc<T> {
         // Who holds one goes on holding it; those in use are found again soon.
-        if KEPT_MAX <= self.0.len() {
-            self.0.clear();
+        if KEPT_MAX <= self.values.len() {
+            self.values.clear();
         }
         let kept = Arc::new(value);
-        self.0.insert(Arc::clone(&kept));
+        self.values.insert(Arc::clone(&kept));
         kept
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.values.clear();
+        self.last = None;
     }
 }

@@ -60,7 +60,7 @@ impl State {
         self.forget_token(data.digest.short());
         let next = self.grants.at(grant).and_then(|entry| entry.tokens);
         let digest = data.digest.short();
-        let slot = self.tokens.insert(Token {
+        let slot = self.tokens.add(Token {
             digest,
             grant,
             issued: record.seq,

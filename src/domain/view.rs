@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::event::{Event, Target};
 use crate::domain::grant::Grant;
 use crate::domain::party::{Ban, Client, Subject};
-use crate::domain::record::{About, Record};
+use crate::domain::record::{About, Back, Record};
 use crate::domain::state::{Entry, Key, State};
 use crate::domain::tokens::Token;
 use crate::types::digest::{Digest, LeafHash, ShortDigest};
@@ -114,9 +114,18 @@ impl Overlay {
         View { base, top: &self.top, gone: &self.gone }
     }
 
-    /// Folds a record of this batch in, for the commands after it.
+    /// Takes over from `base` what the next record is about. Answers the newest record of each of its
+    /// trails: the back links of the next one.
+    pub fn adopt(&mut self, base: &State, about: &About) -> Back {
+        Back {
+            grant: about.grant.and_then(|id| self.adopt_grant(base, &id)),
+            subject: about.subject.and_then(|id| self.adopt_subject(base, &id)),
+            client: about.client.as_ref().and_then(|id| self.adopt_client(base, id)),
+        }
+    }
+
+    /// Folds a record of this batch in, for the commands after it. What it is about was adopted.
     pub fn apply(&mut self, base: &State, record: &Record, leaf: LeafHash) {
-        self.adopt(base, &record.about);
         if let Event::AccessTokenRevoked(data) = &record.event {
             self.gone.insert(data.digest.short());
         }
@@ -138,44 +147,47 @@ impl Overlay {
         self.top.apply(record, leaf);
     }
 
-    fn adopt(&mut self, base: &State, about: &About) {
-        if let Some(client) = &about.client {
-            self.adopt_target(base, &Target::Client(client.clone()));
+    fn adopt_grant(&mut self, base: &State, id: &GrantId) -> Option<Seq> {
+        if let Some(grant) = self.top.grant(id) {
+            return Some(grant.head);
         }
-        if let Some(subject) = about.subject {
-            self.adopt_target(base, &Target::Subject(subject));
+        let grant = base.grant(id)?;
+        self.top.adopt_grant(grant.clone());
+        Some(grant.head)
+    }
+
+    fn adopt_subject(&mut self, base: &State, id: &SubjectId) -> Option<Seq> {
+        if let Some(subject) = self.top.subject(id) {
+            return Some(subject.head);
         }
-        if let Some(grant) = about.grant
-            && self.top.grant(&grant).is_none()
-            && let Some(grant) = base.grant(&grant)
-        {
-            self.top.adopt_grant(grant.clone());
+        let subject = base.subject(id)?;
+        self.top.subjects.add(subject.unlisted());
+        Some(subject.head)
+    }
+
+    fn adopt_client(&mut self, base: &State, id: &ClientId) -> Option<Seq> {
+        if let Some(client) = self.top.client(id) {
+            return Some(client.head);
         }
+        let client = base.client(id)?;
+        self.top.clients.insert(id.clone(), client.unlisted());
+        Some(client.head)
     }
 
     fn adopt_target(&mut self, base: &State, target: &Target) {
         match target {
-            Target::Client(id) if self.top.client(id).is_none() => {
-                if let Some(client) = base.client(id) {
-                    self.top.clients.insert(id.clone(), client.unlisted());
-                }
+            Target::Client(id) => {
+                self.adopt_client(base, id);
             }
-            Target::Subject(id) if self.top.subject(id).is_none() => {
-                if let Some(subject) = base.subject(id) {
-                    self.top.subjects.insert(subject.unlisted());
-                }
+            Target::Subject(id) => {
+                self.adopt_subject(base, id);
             }
             Target::Key(id) if self.top.key(id).is_none() => {
                 if let Some(key) = base.key(id) {
                     self.top.keys.insert(id.clone(), key.clone());
                 }
             }
-            Target::Client(_)
-            | Target::Subject(_)
-            | Target::Key(_)
-            | Target::Token(_)
-            | Target::Grant(_)
-            | Target::All => {}
+            Target::Key(_) | Target::Token(_) | Target::Grant(_) | Target::All => {}
         }
     }
 }

@@ -9,10 +9,10 @@ use crate::clock::Clock;
 use crate::domain::command::{Asked, Command};
 use crate::domain::decide::{Decision, Fact, Granted, decide};
 use crate::domain::event::ClockStepped;
-use crate::domain::record::{About, Actor, Back, Record};
+use crate::domain::record::{About, Actor, Record};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Head, State};
-use crate::domain::view::{Overlay, View};
+use crate::domain::view::Overlay;
 use crate::ledger::clock_watch::{ClockStep, ClockWatch, JudgingTime, Reading};
 use crate::ledger::coalesce::{Caused, Coalescer};
 use crate::ledger::replay::{LogError, Touched, touch};
@@ -218,19 +218,19 @@ impl Writer {
         self.batch.records.truncate(kept);
         self.overlay.restart(base);
         for (record, leaf) in &self.batch.records {
+            self.overlay.adopt(base, &record.about);
             self.overlay.apply(base, record, *leaf);
         }
     }
 
     /// Makes a fact a record of this batch, visible to the commands after it.
     fn record(&mut self, base: &State, at: Timestamp, caused: Caused) -> Option<Seq> {
-        let view = self.overlay.view(base);
         let head = self.head(base);
         let about = caused.fact.about;
         let record = Record {
-            seq: view.next_seq(),
+            seq: head.map_or(Seq(0), |head| head.seq.next()),
             at,
-            back: back(&view, &about),
+            back: self.overlay.adopt(base, &about),
             about,
             request: caused.request,
             actor: caused.actor,
@@ -278,12 +278,4 @@ fn refreshed(asked: &Asked) -> Touched {
     let Command::Refresh(refresh) = &asked.command else { return Touched::default() };
     let token = refresh.access.as_ref().ok().map(|draft| draft.digest.short());
     Touched { grant: Some(refresh.grant), subject: None, token }
-}
-
-fn back(view: &View<'_>, about: &About) -> Back {
-    Back {
-        grant: about.grant.and_then(|id| view.grant(&id)).map(|grant| grant.head),
-        subject: about.subject.and_then(|id| view.subject(&id)).map(|subject| subject.head),
-        client: about.client.as_ref().and_then(|id| view.client(id)).map(|client| client.head),
-    }
 }

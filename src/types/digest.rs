@@ -72,7 +72,8 @@ digest!(LeafHash);
 
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        let pairs = self.words().zip(other.words());
+        pairs.fold(0, |differing, (one, other)| differing | (one ^ other)).ct_eq(&0).into()
     }
 }
 
@@ -83,6 +84,11 @@ impl std::hash::Hash for Digest {
 }
 
 impl Digest {
+    /// Eight bytes at a time: one by one, a comparison takes as long as half a decision.
+    fn words(&self) -> impl Iterator<Item = u64> {
+        self.0.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word))
+    }
+
     /// The first 16 bytes: the key under which a live access token is found.
     pub fn short(&self) -> ShortDigest {
         let mut short = [0; 16];
@@ -110,5 +116,21 @@ impl ShortDigest {
 impl fmt::Debug for ShortDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(encode_into("", &self.0, &mut [0; TEXT_MAX]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_that_differ_in_one_bit_are_not_equal() {
+        let digest = Digest::from_bytes([0xA5; 32]);
+        assert_eq!(digest, Digest::from_bytes([0xA5; 32]));
+        for bit in 0..256 {
+            let mut bytes = [0xA5; 32];
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(digest, Digest::from_bytes(bytes), "bit {bit}");
+        }
     }
 }

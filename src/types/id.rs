@@ -96,12 +96,11 @@ impl RequestId {
 
     pub(crate) fn text(self) -> [u8; Self::TEXT_LEN] {
         let mut text = *b"r_0000000000000000";
-        let mut rest = self.0;
-        for digit in text.iter_mut().skip(2).rev() {
-            // The lowest four bits are one digit.
-            let value = (rest & 0xF) as u8;
-            *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
-            rest >>= 4;
+        let pairs = text.split_at_mut(2).1.as_chunks_mut().0;
+        for (pair, byte) in pairs.iter_mut().zip(self.0.to_be_bytes()) {
+            // Without a branch, so that all of them are made in a few steps.
+            let digit = |value| value + if value < 10 { b'0' } else { b'a' - 10 };
+            *pair = [digit(byte >> 4), digit(byte & 0xF)];
         }
         text
     }
@@ -220,6 +219,15 @@ mod tests {
         assert_eq!(id.to_string().len(), 24);
         assert_eq!("a:b c".parse::<ClientId>().ok(), None);
         assert_eq!("a:b+c".parse::<ClientId>().map(|c| c.to_string()), Ok("a:b+c".to_owned()));
+    }
+
+    #[test]
+    fn a_request_id_is_sixteen_hexadecimal_digits() {
+        for byte in 0..=u8::MAX {
+            let bytes = [byte, 0, !byte, 1, byte, 2, 3, !byte];
+            let number = u64::from_be_bytes(bytes);
+            assert_eq!(RequestId::from_bytes(bytes).to_string(), format!("r_{number:016x}"));
+        }
     }
 
     #[test]
