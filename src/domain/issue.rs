@@ -369,13 +369,19 @@ pub(super) fn revoke_token(
     token: TokenRef,
 ) -> Decision {
     let found = match token {
-        TokenRef::OfGrant(grant) => view.grant(&grant),
-        TokenRef::Access(digest) => view.token(&digest, at).map(|(_, grant)| grant),
+        TokenRef::OfGrant(grant) => view.grant(&grant).map(|grant| (grant, false)),
+        // One that has expired by the clock, but not by the newest record, is revoked all the same:
+        // after a crash a clock that steps back would revive it.
+        TokenRef::Access(digest) => {
+            let found = view.token(&digest, view.newest_at());
+            found.map(|(token, grant)| (grant, token.expires_at <= at))
+        }
     };
     // Unknown, expired or revoked before: nothing is left to do (RFC 7009 section 2.2).
-    let Some(grant) = found else { return Decision::done(Vec::new()) };
+    let Some((grant, has_expired)) = found else { return Decision::done(Vec::new()) };
     if grant.client != *client {
-        return Decision::refused(Refusal::ForeignToken);
+        let foreign = Decision::refused(Refusal::ForeignToken);
+        return if has_expired { Decision::done(Vec::new()) } else { foreign };
     }
     if grant.standing != Standing::Live {
         return Decision::done(Vec::new());

@@ -83,6 +83,11 @@ impl<'a> View<'a> {
         self.top.everything()
     }
 
+    /// The time of the newest record: the log's own never goes back to before it.
+    pub fn newest_at(&self) -> Timestamp {
+        self.top.head().map_or(Timestamp::default(), |head| head.at)
+    }
+
     /// The position of the next record.
     pub fn next_seq(&self) -> Seq {
         self.top.next_seq()
