@@ -53,6 +53,11 @@ impl Assertions {
     }
 
     pub(super) fn keep_digest(&mut self, digest: ShortDigest, expires_at: Timestamp) {
+        // One that has lapsed may be used again before it is dropped.
+        let before = self.used.find(digest.as_bytes()).map(|used| lapses_at(used.expires_at));
+        if let Some(bucket) = before.and_then(|at| self.lapsing.get_mut(&at.seconds())) {
+            bucket.retain(|lapsed| *lapsed != digest);
+        }
         self.used.insert(Used { digest, expires_at });
         self.lapsing.entry(lapses_at(expires_at).seconds()).or_default().push(digest);
     }
@@ -85,8 +90,10 @@ impl Assertions {
         self.lapsing.clear();
     }
 
-    pub(super) fn contains(&self, digest: &Digest) -> bool {
-        self.used.find(digest.short().as_bytes()).is_some()
+    /// Whether it is kept and has not lapsed at `at`.
+    pub(super) fn contains(&self, digest: &Digest, at: Timestamp) -> bool {
+        let used = self.used.find(digest.short().as_bytes());
+        used.is_some_and(|used| at < lapses_at(used.expires_at))
     }
 
     /// How many have not lapsed at `at`. Those that have may be kept a little longer, but no
@@ -115,7 +122,7 @@ pub(super) fn use_assertion(
         return Decision::refused(Refusal::UnknownClient);
     }
     // One that has lapsed since the edge looked is not known any more, so it may have been used.
-    if lapses_at(expires_at) <= at || view.is_assertion_used(&digest) {
+    if lapses_at(expires_at) <= at || view.is_assertion_used(&digest, at) {
         return Decision::refused(Refusal::AssertionUsed);
     }
     // Never accepted without being remembered.
@@ -124,4 +131,25 @@ pub(super) fn use_assertion(
     }
     let event = ClientAssertionUsed { digest, expires_at };
     Decision::done(vec![Fact::new(&about_client(client), event)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_has_lapsed_may_be_used_again_before_and_after_it_is_dropped() {
+        let (s, digest) = (Timestamp::from_seconds, Digest::from_bytes([7; 32]));
+        let mut used = Assertions::with_shards(1);
+        used.keep_digest(digest.short(), s(100));
+        assert!(used.contains(&digest, s(159)));
+        assert!(!used.contains(&digest, s(160)), "lapsed, though it is kept");
+        used.keep_digest(digest.short(), s(200));
+        assert_eq!(used.count(s(161)), 1);
+        // The second in which the first one lapsed is over: the second one is not dropped with it.
+        used.forget_lapsed(s(170));
+        assert!(used.contains(&digest, s(170)));
+        used.forget_lapsed(s(261));
+        assert_eq!((used.iter().count(), used.lapsing.len()), (0, 0));
+    }
 }

@@ -9,7 +9,6 @@ use crate::domain::event::{
     SubjectRegistered,
 };
 use crate::domain::grant::{Code, Grant, Standing};
-use crate::domain::lookup::blocked;
 use crate::domain::party::Client;
 use crate::domain::record::About;
 use crate::domain::refusal::Refusal;
@@ -219,7 +218,7 @@ fn code_obstacle(
     if code.expires_at <= at {
         return Some(CodeRefusal::Expired);
     }
-    match standing_block(view, grant)? {
+    match view.standing_block(grant)? {
         RefreshRefusal::ClientDisabled => Some(CodeRefusal::ClientDisabled),
         RefreshRefusal::Revoked => Some(CodeRefusal::Revoked),
         RefreshRefusal::Expired
@@ -230,11 +229,6 @@ fn code_obstacle(
         | RefreshRefusal::Target
         | RefreshRefusal::Ahead => Some(CodeRefusal::Blacklisted),
     }
-}
-
-fn standing_block(view: &View<'_>, grant: &Grant) -> Option<RefreshRefusal> {
-    let subject = grant.subject.and_then(|id| view.subject(&id));
-    blocked(grant, view.client(&grant.client), subject, view.everything())
 }
 
 /// Whether the exchange proves what the authorization request promised
@@ -339,7 +333,7 @@ pub(super) fn refresh(view: &View<'_>, at: Timestamp, asked: &Refresh) -> Decisi
     let Some(owner) = view.client(&grant.client) else {
         return Decision::refused(Refusal::UnknownClient);
     };
-    let mut blocked = standing_block(view, grant);
+    let mut blocked = view.standing_block(grant);
     if !owner.metadata.grant_types.contains(&GrantType::RefreshToken) {
         blocked = blocked.or(Some(RefreshRefusal::GrantType));
     }
@@ -370,23 +364,20 @@ pub(super) fn revoke_token(
 ) -> Decision {
     let found = match token {
         TokenRef::OfGrant(grant) => view.grant(&grant).map(|grant| (grant, false)),
-        // One that has expired by the clock, but not by the newest record, is revoked all the same:
-        // after a crash a clock that steps back would revive it.
-        TokenRef::Access(digest) => {
-            let found = view.token(&digest, view.newest_at());
-            found.map(|(token, grant)| (grant, token.expires_at <= at))
-        }
+        // One that expired by the clock alone too: after a crash, a step back would revive it.
+        TokenRef::Access(digest) => view
+            .token(&digest, view.newest_at())
+            .map(|(token, grant)| (grant, token.expires_at <= at)),
     };
     // Unknown, expired or revoked before: nothing is left to do (RFC 7009 section 2.2).
     let Some((grant, has_expired)) = found else { return Decision::done(Vec::new()) };
-    if grant.client != *client {
-        let foreign = Decision::refused(Refusal::ForeignToken);
-        return if has_expired { Decision::done(Vec::new()) } else { foreign };
+    let (is_own, cause) = (grant.client == *client, Cause::Client);
+    if !is_own && !has_expired {
+        return Decision::refused(Refusal::ForeignToken);
     }
-    if grant.standing != Standing::Live {
+    if !is_own || grant.standing != Standing::Live {
         return Decision::done(Vec::new());
     }
-    let cause = Cause::Client;
     let fact = match token {
         TokenRef::OfGrant(_) => Fact::new(&about(grant), GrantRevoked { cause, reason: None }),
         TokenRef::Access(digest) => Fact::new(&about(grant), AccessTokenRevoked { digest, cause }),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::event::{Event, Target};
+use crate::domain::event::{Event, RefreshRefusal, Target};
 use crate::domain::grant::Grant;
+use crate::domain::lookup::blocked;
 use crate::domain::party::{Ban, Client, Subject};
 use crate::domain::record::{About, Back, Record};
 use crate::domain::state::{Entry, Key, State};
@@ -67,15 +68,21 @@ impl<'a> View<'a> {
         self.top.entry(id).or_else(|| self.base.entry(id))
     }
 
-    /// Whether an assertion was used. It may be one that has lapsed.
-    pub(super) fn is_assertion_used(&self, digest: &Digest) -> bool {
-        self.top.assertions.contains(digest) || self.base.assertions.contains(digest)
+    /// Whether an assertion that has not lapsed at `at` was used.
+    pub(super) fn is_assertion_used(&self, digest: &Digest, at: Timestamp) -> bool {
+        self.top.assertions.contains(digest, at) || self.base.assertions.contains(digest, at)
     }
 
     /// How many used assertions have not lapsed at `at`.
     pub(super) fn assertions(&self, at: Timestamp) -> usize {
         let base = self.base.assertions.count(at);
         if std::ptr::eq(self.base, self.top) { base } else { base + self.top.assertions.count(at) }
+    }
+
+    /// What stands against the client of `grant`, its subject, or everything.
+    pub(super) fn standing_block(&self, grant: &Grant) -> Option<RefreshRefusal> {
+        let subject = grant.subject.and_then(|id| self.subject(&id));
+        blocked(grant, self.client(&grant.client), subject, self.everything())
     }
 
     /// The blacklist entries on everything.

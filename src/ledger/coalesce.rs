@@ -2,15 +2,16 @@
 //! second, with a count. Pure; forgets nothing that was counted.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use crate::domain::decide::Fact;
 use crate::domain::event::Event;
 use crate::domain::record::{Actor, Origin};
 use crate::types::id::{ClientId, GrantId, RequestId};
-use crate::types::time::Timestamp;
 
-/// The shortest time between two records of one kind about one grant or client, in microseconds.
-const SPACING_MICROS: u64 = 1_000_000;
+/// The shortest time between two records of one kind about one grant or client, by the clock that
+/// only counts up: the log's own time may stand still for an hour.
+const SPACING: Duration = Duration::from_secs(1);
 
 /// A fact with what its record needs from the command.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ enum Key {
 
 #[derive(Debug)]
 struct Held {
-    written_at: Timestamp,
+    written_at: Duration,
     /// The newest refusal that has no record yet, with how many there are of it.
     waiting: Option<(Caused, u64)>,
 }
@@ -45,14 +46,16 @@ pub struct Coalescer {
     keys_max: usize,
     /// Those with a refusal that waits, by when its second is over: a batch looks at what is due,
     /// however many are held.
-    waiting: BTreeSet<(Timestamp, Key)>,
+    waiting: BTreeSet<(Duration, Key)>,
+    /// When those whose second is over were last forgotten: all are looked at then.
+    swept_at: Option<Duration>,
 }
 
 impl Coalescer {
     /// Remembers `keys_max` grants and clients at the most; past that, refusals of further ones
     /// are recorded one by one.
     pub fn new(keys_max: usize) -> Self {
-        Self { held: HashMap::new(), keys_max, waiting: BTreeSet::new() }
+        Self { held: HashMap::new(), keys_max, waiting: BTreeSet::new(), swept_at: None }
     }
 
     /// Whether counted refusals wait for their record.
@@ -61,10 +64,13 @@ impl Coalescer {
     }
 
     /// The fact to record now, its count made up; `None` where it was only counted.
-    pub fn offer(&mut self, at: Timestamp, caused: Caused) -> Option<Caused> {
+    pub fn offer(&mut self, at: Duration, caused: Caused) -> Option<Caused> {
         let Some(key) = key(&caused.fact) else { return Some(caused) };
         if self.keys_max <= self.held.len() && !self.held.contains_key(&key) {
-            self.held.retain(|_, held| held.waiting.is_some() || at < spaced(held.written_at));
+            if self.swept_at.is_none_or(|swept_at| spaced(swept_at) <= at) {
+                self.swept_at = Some(at);
+                self.held.retain(|_, held| held.waiting.is_some() || at < spaced(held.written_at));
+            }
             if self.keys_max <= self.held.len() {
                 return Some(caused);
             }
@@ -90,7 +96,7 @@ impl Coalescer {
     }
 
     /// The counted refusals whose second is over, or all of them when the ledger `closes`.
-    pub fn due(&mut self, at: Timestamp, closes: bool) -> Vec<Caused> {
+    pub fn due(&mut self, at: Duration, closes: bool) -> Vec<Caused> {
         let mut due = Vec::new();
         while let Some((over_at, _)) = self.waiting.first()
             && (closes || *over_at <= at)
@@ -108,8 +114,8 @@ impl Coalescer {
     }
 }
 
-fn spaced(written_at: Timestamp) -> Timestamp {
-    Timestamp::from_micros(written_at.micros().saturating_add(SPACING_MICROS))
+fn spaced(written_at: Duration) -> Duration {
+    written_at.saturating_add(SPACING)
 }
 
 fn key(fact: &Fact) -> Option<Key> {
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn one_record_a_second_carries_the_count_of_all() {
         let mut coalescer = Coalescer::new(8);
-        let at = Timestamp::from_micros;
+        let at = Duration::from_micros;
         assert_eq!(counted(coalescer.offer(at(0), failed("a", 1))), Some(1));
         assert_eq!(counted(coalescer.offer(at(1), failed("a", 2))), None);
         assert_eq!(counted(coalescer.offer(at(1), failed("b", 3))), Some(1));
@@ -205,7 +211,7 @@ mod tests {
     #[test]
     fn what_was_counted_gets_its_record_when_its_second_is_over_or_the_ledger_closes() {
         let mut coalescer = Coalescer::new(8);
-        let at = Timestamp::from_micros;
+        let at = Duration::from_micros;
         for i in 0..5 {
             coalescer.offer(at(0), failed("a", i));
         }
@@ -219,7 +225,7 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_then_records_one_by_one() {
         let mut coalescer = Coalescer::new(1);
-        let at = Timestamp::from_micros;
+        let at = Duration::from_micros;
         assert_eq!(counted(coalescer.offer(at(0), failed("a", 1))), Some(1));
         for i in 0..3 {
             assert_eq!(counted(coalescer.offer(at(0), failed("b", i))), Some(1));

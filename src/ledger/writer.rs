@@ -178,7 +178,7 @@ impl Writer {
     }
 
     fn record_counts(&mut self, base: &State, at: Timestamp, closes: bool) {
-        for caused in self.coalescer.due(at, closes) {
+        for caused in self.coalescer.due(self.reading.uptime, closes) {
             self.record(base, at, caused);
         }
     }
@@ -195,7 +195,7 @@ impl Writer {
         for fact in facts {
             let (request, actor) = (asked.request, asked.actor.clone());
             let caused = Caused { fact, request, actor, origin: asked.origin.clone() };
-            let Some(caused) = self.coalescer.offer(at, caused) else { continue };
+            let Some(caused) = self.coalescer.offer(self.reading.uptime, caused) else { continue };
             match self.record(base, at, caused) {
                 Some(recorded) => seq = Some(recorded),
                 None => {

@@ -134,14 +134,3 @@ fn a_reader_sees_nothing_of_a_batch_that_is_not_durable() {
         assert_eq!(script.world.state.read().canonical(), before);
     }
 }
-
-#[test]
-fn a_revocation_of_an_expired_token_outlives_a_crash_and_a_clock_that_steps_back() {
-    let mut script = prepared();
-    let is_kept = |world: &World| world.state.read().token(&digest("a1").short()).is_some();
-    // No record was written since it was issued: by the log alone it has not expired.
-    script.run("4000", &["revoke a1"]);
-    let reopened = script.world.reopened();
-    reopened.set_s(10.0);
-    assert!(!is_kept(&reopened), "its revocation was answered");
-}

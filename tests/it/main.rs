@@ -28,6 +28,7 @@ mod kill;
 mod ledger_tree;
 mod notary;
 mod log_lines;
+mod log_time;
 mod merkle;
 mod readme;
 mod rows;

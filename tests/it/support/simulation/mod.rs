@@ -30,6 +30,7 @@ use crate::support::simulation::looks::Dead;
 use crate::support::simulation::machine::{FAULTS, Machine};
 use crate::support::simulation::odds::{Odds, Tally};
 use crate::support::simulation::people::{Made, Session, Wish, operate};
+use crate::support::world::verify;
 
 type Outcome = Result<Granted, Refusal>;
 
@@ -86,6 +87,7 @@ pub(crate) fn run(seed: u64, notes: Option<Notes>) -> (Tally, LeafHash) {
     simulation.stop_cleanly();
     simulation.machine.check();
     simulation.machine.check_root();
+    verify(&simulation.machine.world.bytes()).expect("every log that comes of this is lawful");
     simulation.tally.turns = simulation.turn;
     simulation.tally.records = simulation.machine.records();
     (simulation.tally, simulation.machine.head())
