@@ -107,7 +107,10 @@ impl Snapshots {
         file::create_directory(&self.dir)?;
         let path = self.dir.join(format!("{:020}{SUFFIX}", head.seq.0));
         file::fill_durably(&path, file::FILE_MODE, |file| fill(file, head, sections))?;
-        for old in self.newest_first()?.into_iter().skip(KEPT) {
+        // One that is of more records than there are is of another log, and of use to nobody.
+        let (ahead, usable): (Vec<_>, Vec<_>) =
+            self.newest_first()?.into_iter().partition(|other| path < *other);
+        for old in ahead.into_iter().chain(usable.into_iter().skip(KEPT)) {
             file::remove_durably(&old)?;
         }
         Ok(path)
@@ -243,4 +246,25 @@ fn bytes(from: &mut impl Read, bytes_max: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
     from.read_exact(&mut bytes).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_of_another_longer_log_do_not_crowd_out_the_ones_of_this() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let snapshots = Snapshots::new(folder.path().join("snapshots"));
+        let write = |seq| {
+            let (leaf, issuer) = (LeafHash::from_bytes([0; 32]), "https://as.example".to_owned());
+            let head = SnapshotHead { format: 1, issuer, seq: Seq(seq), leaf, tree: Vec::new() };
+            snapshots.write(&head, std::iter::empty()).expect("written")
+        };
+        write(900);
+        write(1000);
+        let mine = [write(300), write(310), write(320)];
+        let newest_first = snapshots.newest_first().expect("listed");
+        assert_eq!(newest_first, [mine[2].clone(), mine[1].clone()]);
+    }
 }
