@@ -181,6 +181,22 @@ impl Ledger {
     /// [`SubmitError`]: nothing is known to have happened. The caller answers 503, and its client
     /// may ask again.
     pub async fn submit(&self, asked: Asked) -> Result<Answer, SubmitError> {
+        let answer = self.enqueue(asked)?;
+        let timeout = Duration::from_millis(self.shared.limits.submit_timeout_ms);
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) if self.has_stopped() => Err(SubmitError::Stopped),
+            Ok(Err(_)) => Err(SubmitError::NoRoom),
+            Err(_) => Err(SubmitError::TimedOut),
+        }
+    }
+
+    /// Asks for a command whose answer nobody waits for; it is dropped where the queue is full.
+    pub fn post(&self, asked: Asked) {
+        let _ = self.enqueue(asked);
+    }
+
+    fn enqueue(&self, asked: Asked) -> Result<oneshot::Receiver<Answer>, SubmitError> {
         if self.has_stopped() {
             return Err(SubmitError::Stopped);
         }
@@ -197,21 +213,7 @@ impl Ledger {
             // The writer may have cleared the queue before this came in.
             self.shared.clear_queue();
         }
-        let timeout = Duration::from_millis(self.shared.limits.submit_timeout_ms);
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) if self.has_stopped() => Err(SubmitError::Stopped),
-            Ok(Err(_)) => Err(SubmitError::NoRoom),
-            Err(_) => Err(SubmitError::TimedOut),
-        }
-    }
-
-    /// Asks for a command whose answer nobody waits for; it is dropped where the queue is full.
-    pub fn post(&self, asked: Asked) {
-        let (reply, _) = oneshot::channel();
-        if self.shared.queue.try_send(Message::Command(Pending { asked, reply })).is_err() {
-            self.shared.counters.overloaded.fetch_add(1, Ordering::Relaxed);
-        }
+        Ok(answer)
     }
 
     /// Whether nothing is written any more.

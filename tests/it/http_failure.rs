@@ -2,9 +2,12 @@
 //! not durable, and who can still be answered is.
 
 use serde_json::json;
+use token_ledger::domain::command::{Asked, Command};
+use token_ledger::domain::record::Actor;
 use token_ledger::log::memory::Fault;
 use token_ledger::log::room::Room;
 use token_ledger::log::store::Store;
+use token_ledger::types::id::RequestId;
 
 use crate::support::frail::Frail;
 use crate::support::wire::{Answer, together};
@@ -49,6 +52,12 @@ async fn v8_w14_after_a_failed_write_every_waiter_and_all_who_come_later_get_503
         frail.get("/healthz").await.is(200);
         let body = frail.ask("introspect", &[("token", &first)]).await.is(200).json();
         assert_eq!(body["active"], json!(true));
+        // More than the queue holds, which nobody empties any more: the stop waits for none of them.
+        for number in 0..100 {
+            let (request, command) = (RequestId::from_bytes([number; 8]), Command::CloseLedger);
+            frail.ledger.post(Asked { request, actor: Actor::Ledger, origin: None, command });
+        }
+        assert_eq!(frail.ledger.queued(), 0);
         assert!(frail.ledger.stop().is_err());
     }
 }
