@@ -70,7 +70,7 @@ pub(super) fn keep_copy(log: &Path, copy: &Path, bytes_max: u64) -> Result<LogCo
     let path = copy.to_owned();
 
     remove_tree_durably(&partial)?;
-    if copy_entries(&entries, log, &partial, reflink)? {
+    if copy_entries(&entries, log, &partial, &mut reflink)? {
         publish(&entries, &partial, copy)?;
         return Ok(LogCopy::Reflinked { path });
     }
@@ -78,14 +78,32 @@ pub(super) fn keep_copy(log: &Path, copy: &Path, bytes_max: u64) -> Result<LogCo
     if bytes_max < bytes {
         return Ok(LogCopy::Skipped { bytes, bytes_max });
     }
-    let copied = copy_entries(&entries, log, &partial, copy_bytes)
-        .and_then(|_| publish(&entries, &partial, copy));
-    if let Err(error) = copied {
-        // A disk that is full is not to stay full for our sake; the error tells what happened.
-        let _ = remove_tree_durably(&partial);
-        return Err(error);
+    // A file that cannot be linked is copied too, and counts then.
+    let mut left = bytes_max;
+    let mut within_bound = |from: &Path, to: &Path| match left.checked_sub(length(from)?) {
+        Some(less) => {
+            left = less;
+            copy_bytes(from, to)
+        }
+        None => Ok(false),
+    };
+    match copy_entries(&entries, log, &partial, &mut within_bound) {
+        Ok(true) => {}
+        Ok(false) => {
+            remove_tree_durably(&partial)?;
+            let bytes = entries.iter().filter_map(|entry| entry.bytes).sum();
+            return Ok(LogCopy::Skipped { bytes, bytes_max });
+        }
+        Err(error) => {
+            // A disk that is full is not to stay full for our sake; the error tells what happened.
+            let _ = remove_tree_durably(&partial);
+            return Err(error);
+        }
     }
-    Ok(LogCopy::Copied { path, bytes })
+    publish(&entries, &partial, copy).inspect_err(|_| {
+        let _ = remove_tree_durably(&partial);
+    })?;
+    Ok(LogCopy::Copied { path, bytes: bytes_max - left })
 }
 
 /// Allows the copy to be replaced by the next one.
@@ -101,7 +119,7 @@ fn copy_entries(
     entries: &[Entry],
     from: &Path,
     to: &Path,
-    copy_file: fn(&Path, &Path) -> Result<bool, FileError>,
+    copy_file: &mut dyn FnMut(&Path, &Path) -> Result<bool, FileError>,
 ) -> Result<bool, FileError> {
     file::create_directory(to)?;
     for entry in entries {
@@ -132,6 +150,10 @@ fn shares_blocks(from: &File, to: &File) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn shares_blocks(_from: &File, _to: &File) -> bool {
     false
+}
+
+fn length(of: &Path) -> Result<u64, FileError> {
+    std::fs::metadata(of).map(|about| about.len()).map_err(FileError::on("look at", of))
 }
 
 fn copy_bytes(from: &Path, to: &Path) -> Result<bool, FileError> {
