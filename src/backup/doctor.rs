@@ -20,6 +20,7 @@ use crate::log::directory::{
 };
 use crate::log::fence::{Fence, FenceFile};
 use crate::log::file::{beside, list, read_if_there};
+use crate::log::outline::{Outline, OutlineError, outline};
 use crate::log::rescue::CONFIRMED;
 use crate::log::snapshots::{SnapshotError, SnapshotFile, Snapshots};
 use crate::log::vaults::POINTER;
@@ -36,6 +37,10 @@ pub fn examine(path: &Path, fence: Option<&Path>) -> Examined {
         let mut found = Examined::new(Kind::Missing);
         let what = format!("there is no {}", path.display());
         found.broken(what, "check the path; or token-ledger init, or token-ledger restore");
+        found
+    } else if let Err(error) = list(path) {
+        let mut found = Examined::new(Kind::Foreign);
+        found.broken(error.to_string(), "check who owns the directory, and who asks");
         found
     } else if path.join(MARKER).exists() || path.join(POINTER).exists() {
         ledger(path, fence)
@@ -64,7 +69,7 @@ fn ledger(path: &Path, elsewhere: Option<&Path>) -> Examined {
     let left_at = clean_mark(path, is_in_use, &mut found);
     keys(path, &mut found);
     vault(path, is_in_use, &mut found);
-    log(path, is_in_use, &mut found);
+    log(path, is_in_use, left_at, &mut found);
     snapshots(path, &mut found);
     fence(path, elsewhere, left_at, &mut found);
     leftovers(path, is_in_use, &mut found);
@@ -187,18 +192,28 @@ fn vault(path: &Path, is_in_use: bool, found: &mut Examined) {
     }
 }
 
-fn log(path: &Path, is_in_use: bool, found: &mut Examined) {
+fn log(path: &Path, is_in_use: bool, left_at: Option<Seq>, found: &mut Examined) {
     let log = path.join(LOG);
+    let restore =
+        "leave what is there as it is, and run token-ledger restore into another directory";
     let bytes = std::fs::metadata(log.join("db")).map_or(0, |about| about.len());
     if bytes == 0 || !log.join("conf").is_file() {
-        found.broken(
-            "the database of the log is missing or empty",
-            "leave what is there as it is, and run token-ledger restore into another directory",
-        );
-    } else {
-        let size = format!("the log is there, {bytes} bytes");
-        let next = "token-ledger verify --data checks every record, while no server runs";
-        found.add(Weight::Good, size, if is_in_use { "" } else { next });
+        found.broken("the database of the log is missing or empty", restore);
+    }
+    match (outline(&log), left_at) {
+        (Ok(Outline { end, .. }), Some(last)) if end <= last => found.broken(
+            format!("the files of records end before record {end}, and it was closed after {last}"),
+            restore,
+        ),
+        (Ok(Outline { files, bytes, end }), _) => {
+            let size = format!("the log is there: {files} files, {bytes} bytes, to record {end}");
+            let next = "token-ledger verify --data checks every record, while no server runs";
+            found.add(Weight::Good, size, if is_in_use { "" } else { next });
+        }
+        (Err(error @ OutlineError::Gap { .. }), _) => found.broken(error.to_string(), restore),
+        (Err(error @ OutlineError::File(_)), _) => {
+            found.broken(error.to_string(), "check who owns the directory");
+        }
     }
     let torn = list(&log).unwrap_or_default().iter().any(|entry| {
         let name = entry.file_name().into_encoded_bytes();

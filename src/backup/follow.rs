@@ -38,7 +38,7 @@ pub enum FollowError {
 }
 
 impl FollowError {
-    /// Whether the evidence itself is wrong. Everything else may pass: a server that is down, a
+    /// Whether the evidence itself is wrong, or its place. Everything else may pass: a server that is down, a
     /// disk that is full.
     pub const fn is_contradiction(&self) -> bool {
         match self {
@@ -48,6 +48,7 @@ impl FollowError {
                 WriteError::Checkpoint { .. }
                 | WriteError::Differs { .. }
                 | WriteError::Damaged { .. }
+                | WriteError::Ledger { .. }
                 | WriteError::OtherLog { .. }
                 | WriteError::Shorter { .. }
                 | WriteError::Root { .. },

@@ -32,7 +32,8 @@ Examples:
   token-ledger audit records --all > evidence.jsonl
   token-ledger audit records --since 2026-11-01T00:00:00Z --type refresh_token.reused --all
 
-Next: a contiguous range checks itself offline: token-ledger verify --export evidence.jsonl")]
+Next: what begins with the first record, as --all does alone, checks itself offline: token-ledger
+verify --export evidence.jsonl. That a part of the log is whole, token-ledger audit package proves.")]
     Records(RecordsArgs),
     /// Show all that happened to a grant, a person or a client, oldest first
     #[command(after_help = "\

@@ -78,17 +78,17 @@ Examples:
 
 A list replaces the whole list before it. Next: token-ledger client show ID")]
     Update(UpdateArgs),
-    /// Make another secret, shown once; the one before stays good for a while if you say so
+    /// Make another secret, shown once; the one before stays good for a day, or as long as you say
     #[command(after_help = "\
 Example:
   token-ledger client rotate-secret photos --previous-lifetime-s 3600
 
 Next: give the client the new secret before the old one ends. If the old one leaked, do not keep
-it: leave --previous-lifetime-s out.")]
+it: --previous-lifetime-s 0.")]
     RotateSecret {
         /// Which client
         client_id: ClientId,
-        /// Seconds for which the secret before is accepted too
+        /// Seconds for which the secret before is accepted too; 0 ends it at once [default: 86400]
         #[arg(long, value_name = "SECONDS")]
         previous_lifetime_s: Option<u64>,
     },

@@ -276,7 +276,7 @@ async fn keep_following(
                 }
                 args.interval_ms
             }
-            Err(error) if is_final(&error) => return Err(error),
+            Err(error) if is_final(&error) || args.once && is_nowhere(&error) => return Err(error),
             Err(error) => {
                 if let Some(remote) = &mut remote {
                     remote.forget_token();
@@ -304,6 +304,14 @@ fn is_final(error: &CliError) -> bool {
         }
         CliError::Remote(_) | CliError::SecretNotShown { .. } | CliError::Start(_) => false,
     }
+}
+
+/// There is no log where it was looked for; or not yet, for whoever waits for its first checkpoint.
+fn is_nowhere(error: &CliError) -> bool {
+    matches!(
+        error,
+        CliError::Local(LocalError::Follow(FollowError::Source(SourceError::Missing { .. })))
+    )
 }
 
 /// A token that does not open the records never will.

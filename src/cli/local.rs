@@ -17,7 +17,7 @@ use crate::cli::fence::{fence, known_keys};
 use crate::cli::open_files;
 use crate::cli::profile::VARIABLES;
 use crate::cli::signals::{Signal, Signals};
-use crate::cli::verify_error::VerifyError;
+use crate::cli::verify_error::{VerifyError, WHERE_A_LOG_IS};
 use crate::cli::witness;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::ConfigFault;
@@ -30,6 +30,7 @@ use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
 use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::{OsEntropy, ThreadEntropy};
+use crate::evidence::source::SourceError;
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::checkpoints::CheckpointRowError;
@@ -134,6 +135,10 @@ impl LocalError {
             }
             Self::File { .. } => Some("check the path and who may read it".into()),
             Self::Demo(_) => Some("run it again with --data DIR to keep the ledger".into()),
+            Self::Restore(RestoreError::Source(SourceError::Missing { .. }))
+            | Self::Follow(FollowError::Source(SourceError::Missing { .. })) => {
+                Some(WHERE_A_LOG_IS.into())
+            }
             Self::Open(_)
             | Self::Run(_)
             | Self::Log(_)
@@ -156,6 +161,7 @@ impl LocalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Issuer(_) | Self::Config(_) => Exit::Usage,
+            Self::Follow(FollowError::Write(WriteError::Ledger { .. })) => Exit::Usage,
             Self::Verify(error) => error.exit(),
             Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
             Self::Restore(error) if error.is_contradiction() => Exit::Unverified,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -32,6 +32,8 @@ const CHECKPOINT_PAUSE_MS: u64 = 500;
 
 /// What `audit package` takes.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true)
+    .args(["grant", "subject", "subject_stdin", "client", "since"])))]
 pub struct PackageArgs {
     /// The directory to make
     #[arg(long, value_name = "DIR")]

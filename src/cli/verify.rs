@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use crate::audit::trail::Trail;
 use crate::cli::arguments::VerifyArgs;
-use crate::cli::export::{checkpoints_of, mark_as_found};
+use crate::cli::export::mark_as_found;
 use crate::cli::local::{
     LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
 };
-use crate::cli::verify_error::VerifyError;
+use crate::cli::stored_checkpoints::signed_before;
+use crate::cli::verify_error::{VerifyError, WHERE_A_LOG_IS};
 use crate::clock::Stopwatch;
 use crate::crypto::note::{NOTE_BYTES_MAX, Note};
 use crate::crypto::note_key::{NoteVerifier, Verified};
@@ -22,22 +23,18 @@ use crate::evidence::directory::DirectorySource;
 use crate::evidence::feed::{Unverified, from_export, from_source, from_store};
 use crate::evidence::keys::Keys;
 use crate::evidence::package::{self, Asked, Reading};
-use crate::evidence::source::{CHECKPOINT, LogSource, newest_note};
+use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, newest_note};
 use crate::evidence::url::UrlSource;
 use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
-use crate::ledger::checkpoints::Published;
 use crate::ledger::open::{OpenError, Replayed, VAULT_CACHE_BYTES, open_log};
 use crate::ledger::vault::check;
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
 use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt};
-use crate::log::sled::SledDatabase;
 use crate::run::RunError;
 use crate::types::secret::Secret;
 use crate::types::time::Timestamp;
 
-/// How many checkpoints are read at once.
-const CHECKPOINTS_PER_PAGE: usize = 1000;
 /// How many bytes a file of verifier keys may take.
 const KEYS_BYTES_MAX: usize = 64 * 1024;
 
@@ -108,40 +105,6 @@ fn judge_stored(
     Ok((whole, newest))
 }
 
-/// Adds the heads of all checkpoints that the directory holds, each signed by a key of the log
-/// where those are known; the newest one, which the witnesses must have seen.
-fn signed_before(
-    database: &Arc<SledDatabase>,
-    keys: &Keys,
-    signed: &mut Vec<Signed>,
-) -> Result<Option<OpenedCheckpoint>, LocalError> {
-    let checkpoints = checkpoints_of(database)?;
-    let (mut newest, mut from) = (None, 0);
-    loop {
-        let page = checkpoints.from_size(from, CHECKPOINTS_PER_PAGE).map_err(LocalError::Stored)?;
-        let full = page.len() == CHECKPOINTS_PER_PAGE;
-        let before = from;
-        for Published { head, note, .. } in page {
-            from = head.size;
-            let place = format!("the directory's checkpoint of {}", head.size);
-            keys.open_any(&note, &place).map_err(VerifyError::from)?;
-            if signed.last().is_none_or(|last: &Signed| last.head != head) {
-                signed.push(Signed { head, place });
-            }
-            newest = Some(note);
-        }
-        match full {
-            // A page of one size only, as after days of silence, would be read for ever.
-            true if before == from => from += 1,
-            true => {}
-            false => break,
-        }
-    }
-    let Some(newest) = newest else { return Ok(None) };
-    let opened = keys.open(&newest, "the directory's newest checkpoint");
-    Ok(Some(opened.map_err(VerifyError::from)?))
-}
-
 /// Where the vault stands beside the log, everybody whom the log knows is in it.
 fn check_vault(replayed: &Replayed) -> Result<(), LocalError> {
     let vault = replayed.directory.vault_dir();
@@ -161,7 +124,16 @@ fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError>
     let judged = from_export(read, &mut verifier, progress("verifying"))
         .and_then(|()| Ok(verifier.finish(End::Anywhere)?));
     let (whole, _) = judged.map_err(VerifyError::from)?;
-    Ok(Judged { what: export.display().to_string(), whole, checkpoint: None })
+    let what = export.display().to_string();
+    if whole.tree.size == 0 {
+        let hint = "did what should have written it fail? `token-ledger audit records --all` does";
+        return Err(VerifyError::Nothing { place: what, what: "holds no record", hint }.into());
+    }
+    Ok(Judged { what, whole, checkpoint: None })
+}
+
+fn no_log_at(place: String) -> VerifyError {
+    VerifyError::Nothing { place, what: "is not there", hint: WHERE_A_LOG_IS }
 }
 
 fn verify_source(
@@ -170,8 +142,11 @@ fn verify_source(
     keys: &Keys,
     kept: Vec<Signed>,
 ) -> Result<Judged, VerifyError> {
-    let note = newest_note(source).map_err(Unverified::from)?;
     let place = source.place(CHECKPOINT);
+    let note = match newest_note(source) {
+        Err(SourceError::Missing { .. }) => return Err(no_log_at(place)),
+        found => found.map_err(Unverified::from)?,
+    };
     let opened = keys.open(&note, &place)?;
     let Checkpoint { origin, head } = opened.checkpoint.clone();
     let mut signed = kept;

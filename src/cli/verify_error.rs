@@ -11,6 +11,11 @@ use crate::evidence::package::PackageError;
 use crate::evidence::url::NotAskable;
 use crate::log::receipt::ReceiptError;
 
+/// What to do where a log was looked for and is not.
+pub(super) const WHERE_A_LOG_IS: &str = "name a directory of tiles (of a backup it is the log/ in \
+    it), or the log of a server: https://HOST/log where public_log is set, else that of its admin \
+    listener";
+
 /// Why evidence is not shown to be right.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -27,6 +32,16 @@ pub enum VerifyError {
         path: PathBuf,
         /// Why not.
         source: ReceiptError,
+    },
+    /// There is nothing to judge.
+    #[error("{place} {what}: nothing was judged")]
+    Nothing {
+        /// Where.
+        place: String,
+        /// What is missing there.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
     },
     /// A key is none.
     #[error("{text} is no verifier key, and no file of them: {why}")]
@@ -86,6 +101,7 @@ impl VerifyError {
                  the evidence alone"
                     .into(),
             ),
+            Self::Nothing { hint, .. } => Some((*hint).into()),
             Self::Key { .. } => {
                 Some("`token-ledger keys vkey --data DIR` prints the key of a ledger".into())
             }
@@ -114,7 +130,9 @@ impl VerifyError {
             }
             Self::Package(error) if error.is_fault() => Exit::Unverified,
             Self::Untrusted(_) | Self::Key { .. } | Self::Url(_) => Exit::Usage,
-            Self::File { .. } | Self::Package(_) | Self::NoCheckpoint => Exit::Failed,
+            Self::Nothing { .. } | Self::File { .. } | Self::Package(_) | Self::NoCheckpoint => {
+                Exit::Failed
+            }
         }
     }
 }

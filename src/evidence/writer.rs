@@ -9,6 +9,7 @@ use super::directory::{DirectorySource, read_bounded};
 use super::source::{CHECKPOINT, LogSource, SourceError, bytes_max, entries, newest_note};
 use crate::crypto::note::Note;
 use crate::log::checkpoint::{Checkpoint, CheckpointError};
+use crate::log::directory::MARKER;
 use crate::log::file::{self, FILE_MODE, FileError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tree::TreeHead;
@@ -29,6 +30,14 @@ pub enum WriteError {
         name: String,
         /// What is wrong with it.
         source: CheckpointError,
+    },
+    /// The directory is a ledger's own, or the log's in it.
+    #[error(
+        "{} is part of a ledger, which would not be one any more: name another directory", path.display()
+    )]
+    Ledger {
+        /// The directory.
+        path: PathBuf,
     },
     /// A file that never changes is there with other bytes.
     #[error(
@@ -111,6 +120,9 @@ impl TileDirectory {
     /// # Errors
     /// [`WriteError`]: nothing was changed.
     pub fn open(path: &Path) -> Result<Self, WriteError> {
+        if path.join(MARKER).exists() || path.parent().is_some_and(|up| up.join(MARKER).exists()) {
+            return Err(WriteError::Ledger { path: path.to_owned() });
+        }
         file::create_directory(path)?;
         let source = DirectorySource::new(path);
         let mut held = None;

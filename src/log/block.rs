@@ -203,11 +203,7 @@ impl Block {
     /// The block that starts at `first` and that `bytes` begin with, if one does and is intact;
     /// other bytes may follow it.
     pub(super) fn decode_front(first: Seq, bytes: &[u8]) -> Option<Self> {
-        let (&[_, high, low], rest) = bytes.split_first_chunk()?;
-        let count = usize::from(u16::from_be_bytes([high, low]));
-        let table = rest.get(..count * LENGTH_BYTES)?.as_chunks::<LENGTH_BYTES>().0;
-        let lengths = table.iter().map(|length| usize::from(u16::from_be_bytes(*length)));
-        let bytes = bytes.get(..encoded_bytes(&lengths.collect::<Vec<_>>()))?;
+        let bytes = bytes.get(..front_length(bytes)?)?;
         Self::decode(first, bytes).ok()
     }
 
@@ -240,6 +236,18 @@ impl Block {
     pub fn iter(&self) -> impl Iterator<Item = (Seq, &[u8])> {
         (self.from.0..self.frames.end.0).map(Seq).filter_map(|seq| Some((seq, self.record(seq)?)))
     }
+}
+
+/// How long the block is that `bytes` begin with, if they hold its whole head.
+pub(super) fn front_length(bytes: &[u8]) -> Option<usize> {
+    let (&[version, high, low], rest) = bytes.split_first_chunk()?;
+    if version != VERSION {
+        return None;
+    }
+    let count = usize::from(u16::from_be_bytes([high, low]));
+    let table = rest.get(..count * LENGTH_BYTES)?.as_chunks::<LENGTH_BYTES>().0;
+    let lengths = table.iter().map(|length| usize::from(u16::from_be_bytes(*length)));
+    Some(encoded_bytes(&lengths.collect::<Vec<_>>()))
 }
 
 impl fmt::Debug for Block {

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod vaults;
 pub mod snapshots;
 pub mod rescue;
+pub mod outline;
 pub mod room;
 pub mod reached;
 pub mod tree;

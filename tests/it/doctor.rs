@@ -27,6 +27,11 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     assert!(doctor(1).contains("there is no "));
     init(&data);
     assert!(doctor(0).contains("closed cleanly after record"));
+    let records = data.join("log/records-00000000000000000000");
+    let whole = fs::read(&records).unwrap();
+    fs::write(&records, &whole[..whole.len() - 1]).unwrap();
+    assert!(doctor(1).contains("the files of records end before record"));
+    fs::write(&records, &whole).unwrap();
     let server = Process::serve(&data);
     let output = run(Command::new(BINARY).args(["doctor", "--json", "--data"]).arg(&data), 0);
     assert!(String::from_utf8_lossy(&output.stdout).contains("in use by another process"));
@@ -59,6 +64,8 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     with("token-ledger.json", br#"{"format":99}"#, 1, "run a newer token-ledger");
     with("clean", b"x", 1, "clean stop is damaged");
     with("log/db", b"", 1, "missing or empty");
+    assert!(doctor(0).contains("the log is there: 1 files"));
+    with("log/records-00000000000000009999", b"x", 1, "is in none of the files of records");
     with("log/snap.1.generating", b"", 0, "torn snapshot");
     with("vault.rewrite-due", b"", 0, "erased people");
     with("fence", b"x\n", 1, "fence");
@@ -70,6 +77,9 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     fs::create_dir(data.join("log.before-recovery")).unwrap();
     assert!(doctor(0).contains("never found good"));
     fs::remove_dir_all(&data).unwrap();
+    fs::write(&data, b"").unwrap();
+    assert!(doctor(1).contains("check who owns the directory"));
+    fs::remove_file(&data).unwrap();
     fs::create_dir(&data).unwrap();
     assert!(doctor(1).contains("no ledger, no witness and no directory of tiles"));
 }

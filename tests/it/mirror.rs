@@ -28,7 +28,7 @@ use token_ledger::types::id::Seq;
 use token_ledger::types::time::Timestamp;
 
 use crate::support::disk::Small;
-use crate::support::process::BINARY;
+use crate::support::process::{BINARY, init};
 
 /// A log as tiles, and a server of them that can be silenced.
 struct Origin {
@@ -271,4 +271,20 @@ fn a_mirror_on_a_full_disk_keeps_its_checkpoint_and_goes_on_when_there_is_room()
     small.grow();
     follow(&mut mirror, small.path(), &source, &keys).unwrap();
     check(small.path(), &origin);
+}
+
+#[test]
+fn a_mirror_is_not_made_of_a_ledger_nor_of_nothing() {
+    let (folder, origin) = (tempfile::tempdir().unwrap(), Origin::start("leaf", 5));
+    let ledger = folder.path().join("ledger");
+    init(&ledger);
+    for inside in [ledger.clone(), ledger.join("log")] {
+        let (code, said) = end(origin.mirror(&inside, &["--once"]));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("name another directory"), "{said}");
+    }
+    assert!(examine(&ledger, None).is_usable());
+    std::fs::remove_file(origin.path().join("checkpoint")).unwrap();
+    let (code, said) = end(origin.mirror(&folder.path().join("mirror"), &["--once"]));
+    assert_eq!(code, Some(1), "{said}");
 }

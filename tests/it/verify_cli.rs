@@ -185,6 +185,15 @@ fn a_kept_checkpoint_finds_a_past_that_was_written_anew() {
 }
 
 #[test]
+fn where_there_is_nothing_to_judge_nothing_is_whole() {
+    let evidence = Evidence::new();
+    let (empty, nowhere) = (evidence.path("empty"), evidence.path("nowhere"));
+    fs::write(&empty, b"").unwrap();
+    fails(&["--export", text(&empty)], 1, "holds no record: nothing was judged");
+    fails(&["--tiles", text(&nowhere), "--vkey", &evidence.vkey], 1, "name a directory of tiles");
+}
+
+#[test]
 fn a_witness_that_is_named_must_have_cosigned() {
     let evidence = Evidence::new();
     let tiles = evidence.path("tiles");
@@ -231,7 +240,7 @@ fn what_cannot_be_read_is_no_forgery() {
     fails(&["--export", "/nowhere/export.jsonl"], 1, "cannot read /nowhere/export.jsonl");
     fails(&["--url", "http://127.0.0.1:1/log"], 1, "cannot be fetched");
     fails(&["--url", "ftp://example/log"], 2, "is no http or https URL");
-    fails(&["--tiles", text(&evidence.path("nothing"))], 3, "checkpoint is missing");
+    fails(&["--tiles", text(&evidence.path("nothing"))], 1, "checkpoint is not there");
     let bundle = evidence.path("tiles/tile/entries/000.p/75");
     fs::remove_file(&bundle).unwrap();
     fails(&["--tiles", text(&evidence.path("tiles"))], 3, "entries/000.p/75 is missing");
