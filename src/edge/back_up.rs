@@ -42,7 +42,8 @@ impl Edge {
     pub async fn back_up(&self, actor: Actor, caller: &Caller) -> Result<BackedUp, Fault> {
         let CopyPlaces { vault, keys } = self.copies.clone();
         if vault.is_none() && keys.is_none() {
-            let what = "backup_vault_dir and backup_keys_dir are not set: there is no place for it";
+            let what = "the server was started without backup_vault_dir and backup_keys_dir: start it \
+                        with both, or back up with --log-only";
             return Err(Fault::refused(ErrorCode::InvalidRequest, what));
         }
         let mut parameters = Map::new();
