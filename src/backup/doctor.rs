@@ -201,7 +201,7 @@ fn log(path: &Path, is_in_use: bool, left_at: Option<Seq>, found: &mut Examined)
         found.broken("the database of the log is missing or empty", restore);
     }
     match (outline(&log), left_at) {
-        (Ok(Outline { end, .. }), Some(last)) if end <= last => found.broken(
+        (Ok(Outline { files, end, .. }), Some(last)) if 0 < files && end <= last => found.broken(
             format!("the files of records end before record {end}, and it was closed after {last}"),
             restore,
         ),

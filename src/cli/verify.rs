@@ -334,6 +334,10 @@ fn as_text(judged: &Judged, keys: &Keys, kept: usize, seconds: f64) -> String {
         Some(opened) if keys.vouch() => {
             text.push_str(&format!("\nsigned by {}", opened.checkpoint.origin));
             text.push_str(&seen(opened));
+            let (covered, all) = (opened.checkpoint.head.size, whole.tree.size);
+            if covered < all {
+                text.push_str(&format!("\nthat checkpoint covers the first {covered} of {all}"));
+            }
         }
         Some(_) => text.push_str("\nnobody vouches for it: no --vkey was given"),
         None if kept == 0 => {

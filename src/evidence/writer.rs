@@ -9,7 +9,7 @@ use super::directory::{DirectorySource, read_bounded};
 use super::source::{CHECKPOINT, LogSource, SourceError, bytes_max, entries, newest_note};
 use crate::crypto::note::Note;
 use crate::log::checkpoint::{Checkpoint, CheckpointError};
-use crate::log::directory::MARKER;
+use crate::log::directory::{LOG, LOG_COPY, MARKER, SNAPSHOTS};
 use crate::log::file::{self, FILE_MODE, FileError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tree::TreeHead;
@@ -113,6 +113,15 @@ pub struct TileDirectory {
     fresh: Vec<PathBuf>,
 }
 
+/// Whether `path` is a ledger's directory, or one of those that a ledger keeps in it.
+fn is_of_a_ledger(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_kept = [LOG, LOG_COPY, SNAPSHOTS].contains(&name) || name.starts_with("vault-");
+    let of_a_ledger = path.parent().is_some_and(|up| up.join(MARKER).exists());
+    path.join(MARKER).exists() || is_kept && of_a_ledger
+}
+
 impl TileDirectory {
     /// The directory `path`, made where there is none (its parent must exist), as its checkpoint
     /// says. Files beyond the checkpoint are of an extension that was interrupted.
@@ -120,7 +129,7 @@ impl TileDirectory {
     /// # Errors
     /// [`WriteError`]: nothing was changed.
     pub fn open(path: &Path) -> Result<Self, WriteError> {
-        if path.join(MARKER).exists() || path.parent().is_some_and(|up| up.join(MARKER).exists()) {
+        if is_of_a_ledger(path) {
             return Err(WriteError::Ledger { path: path.to_owned() });
         }
         file::create_directory(path)?;

@@ -37,7 +37,8 @@ pub enum OutlineError {
     },
 }
 
-/// Looks at the files of records in the directory `log`.
+/// Looks at the files of records in the directory `log`. What was written in format 1 is in none of
+/// them, but in the database: then they begin later, or there is none.
 ///
 /// # Errors
 /// [`OutlineError`]: what it names is missing, or cannot be read.
@@ -50,17 +51,16 @@ pub fn outline(log: &Path) -> Result<Outline, OutlineError> {
         })
         .collect();
     firsts.sort_unstable();
-    let mut found = Outline { files: 0, bytes: 0, end: Seq(0) };
+    let begin = firsts.first().map_or(Seq(0), |(first, _)| *first);
+    let mut found = Outline { files: 0, bytes: 0, end: begin };
     for (first, path) in firsts {
-        if first != found.end {
+        // A file may end with a block that a power cut tore: its records are in the next one again.
+        if found.end < first {
             return Err(OutlineError::Gap { missing: found.end, next: path });
         }
         let (records, bytes) = contents(&path).map_err(FileError::on("read", &path))?;
-        found = Outline {
-            files: found.files + 1,
-            bytes: found.bytes + bytes,
-            end: Seq(found.end.0 + records),
-        };
+        let (files, bytes) = (found.files + 1, found.bytes + bytes);
+        found = Outline { files, bytes, end: Seq(first.0 + records) };
     }
     Ok(found)
 }
@@ -88,4 +88,46 @@ fn contents(path: &Path) -> io::Result<(u64, u64)> {
         file.seek_relative(i64::try_from(behind).unwrap_or(i64::MAX))?;
     }
     Ok((records, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block of `count` records of one byte each; what stands for its checksum is not looked at.
+    fn block(count: u8) -> Vec<u8> {
+        let lengths = [0, 1].repeat(usize::from(count));
+        [&[1, 0, count][..], &lengths, &vec![b'x'; usize::from(count)], &[0; 32]].concat()
+    }
+
+    fn write(folder: &Path, first: u64, bytes: &[u8]) {
+        std::fs::write(folder.join(format!("{SEGMENT_NAME}{first:020}")), bytes).expect("written");
+    }
+
+    #[test]
+    fn files_go_as_far_as_their_whole_blocks_and_none_may_be_missing() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path();
+        let end = || outline(path).map(|found| (found.files, found.end));
+        assert!(matches!(end(), Ok((0, Seq(0)))));
+        write(path, 0, &[block(3), block(200)].concat());
+        assert!(matches!(end(), Ok((1, Seq(203)))));
+        let (whole, torn) = ([block(3), block(200)].concat(), block(9));
+        write(path, 0, &[whole.clone(), torn[..20].to_vec()].concat());
+        assert!(matches!(end(), Ok((1, Seq(203)))), "cut short");
+        write(path, 0, &[whole.clone(), vec![0; 5000]].concat());
+        assert!(matches!(end(), Ok((1, Seq(203)))), "zeros behind it");
+        write(path, 0, &[whole, torn].concat());
+        write(path, 203, &block(1));
+        assert!(matches!(end(), Ok((2, Seq(204)))), "as long as it should be, and made again");
+        write(path, 205, &block(1));
+        assert!(matches!(end(), Err(OutlineError::Gap { missing: Seq(204), .. })));
+    }
+
+    #[test]
+    fn files_that_begin_behind_what_was_written_in_format_1_are_whole() {
+        let folder = tempfile::tempdir().expect("a directory");
+        write(folder.path(), 70, &block(2));
+        assert!(matches!(outline(folder.path()), Ok(Outline { files: 1, end: Seq(72), .. })));
+    }
 }

@@ -118,7 +118,9 @@ impl Snapshots {
 }
 
 fn is_snapshot(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(SUFFIX))
+    let name = path.file_name().and_then(|name| name.to_str());
+    let seq = name.and_then(|name| name.strip_suffix(SUFFIX));
+    seq.is_some_and(|seq| seq.len() == 20 && seq.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 fn fill(
@@ -263,7 +265,10 @@ mod tests {
         };
         write(900);
         write(1000);
+        let kept = folder.path().join("snapshots").join("kept.snapshot");
+        std::fs::write(&kept, b"an operator's own").expect("written");
         let mine = [write(300), write(310), write(320)];
+        assert!(kept.exists());
         let newest_first = snapshots.newest_first().expect("listed");
         assert_eq!(newest_first, [mine[2].clone(), mine[1].clone()]);
     }
