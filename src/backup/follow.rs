@@ -38,8 +38,8 @@ pub enum FollowError {
 }
 
 impl FollowError {
-    /// Whether the evidence itself is wrong, or its place. Everything else may pass: a server that is down, a
-    /// disk that is full.
+    /// Whether the evidence itself is wrong, or the place for it. Everything else may pass: a server
+    /// that is down, a disk that is full.
     pub const fn is_contradiction(&self) -> bool {
         match self {
             Self::NotSigned { .. } => true,

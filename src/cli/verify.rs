@@ -336,7 +336,9 @@ fn as_text(judged: &Judged, keys: &Keys, kept: usize, seconds: f64) -> String {
             text.push_str(&seen(opened));
             let (covered, all) = (opened.checkpoint.head.size, whole.tree.size);
             if covered < all {
-                text.push_str(&format!("\nthat checkpoint covers the first {covered} of {all}"));
+                text.push_str(&format!(
+                    "\nthat checkpoint covers the first {covered} of {all} records"
+                ));
             }
         }
         Some(_) => text.push_str("\nnobody vouches for it: no --vkey was given"),
