@@ -23,7 +23,7 @@ use crate::log::file::{beside, list, read_if_there};
 use crate::log::outline::{Outline, OutlineError, outline};
 use crate::log::rescue::CONFIRMED;
 use crate::log::snapshots::{SnapshotError, SnapshotFile, Snapshots};
-use crate::log::vaults::POINTER;
+use crate::log::vaults::{POINTER, PREFIX};
 use crate::types::id::Seq;
 use crate::witness::directory::{KEY as WITNESS_KEY, OriginId, WitnessDirectory};
 
@@ -161,7 +161,7 @@ fn private(file: &Path, found: &mut Examined) {
 fn vault(path: &Path, is_in_use: bool, found: &mut Examined) {
     let named = read_if_there(&path.join(POINTER)).ok().flatten().unwrap_or_default();
     let named = String::from_utf8_lossy(&named).trim_end().to_owned();
-    let is_named = named.starts_with("vault-");
+    let is_named = named.starts_with(PREFIX);
     if !is_named {
         found.broken(
             format!("{POINTER} is missing or names no vault"),
@@ -177,7 +177,7 @@ fn vault(path: &Path, is_in_use: bool, found: &mut Examined) {
     }
     let entries = list(path).unwrap_or_default();
     let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
-    let others = names.filter(|name| name.starts_with("vault-") && *name != named).count();
+    let others = names.filter(|name| name.starts_with(PREFIX) && *name != named).count();
     if is_named && 0 < others && !is_in_use {
         found.notice(
             format!("{others} more vault: an exchange of the vault was interrupted"),

@@ -132,10 +132,6 @@ fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError>
     Ok(Judged { what, whole, checkpoint: None })
 }
 
-fn no_log_at(place: String) -> VerifyError {
-    VerifyError::Nothing { place, what: "is not there", hint: WHERE_A_LOG_IS }
-}
-
 fn verify_source(
     source: &dyn LogSource,
     what: String,
@@ -144,7 +140,10 @@ fn verify_source(
 ) -> Result<Judged, VerifyError> {
     let place = source.place(CHECKPOINT);
     let note = match newest_note(source) {
-        Err(SourceError::Missing { .. }) => return Err(no_log_at(place)),
+        Err(SourceError::Missing { .. }) => {
+            let (what, hint) = ("is not there", WHERE_A_LOG_IS);
+            return Err(VerifyError::Nothing { place, what, hint });
+        }
         found => found.map_err(Unverified::from)?,
     };
     let opened = keys.open(&note, &place)?;

@@ -13,6 +13,7 @@ use crate::log::directory::{LOG, LOG_COPY, MARKER, SNAPSHOTS};
 use crate::log::file::{self, FILE_MODE, FileError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tree::TreeHead;
+use crate::log::vaults::PREFIX;
 
 /// Why a directory of tiles is not what it should be. It is left with the checkpoint that it had.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +118,7 @@ pub struct TileDirectory {
 fn is_of_a_ledger(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else { return false };
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_kept = [LOG, LOG_COPY, SNAPSHOTS].contains(&name) || name.starts_with("vault-");
+    let is_kept = [LOG, LOG_COPY, SNAPSHOTS].contains(&name) || name.starts_with(PREFIX);
     let of_a_ledger = path.parent().is_some_and(|up| up.join(MARKER).exists());
     path.join(MARKER).exists() || is_kept && of_a_ledger
 }

@@ -25,8 +25,8 @@ pub const BLOCK_BYTES_AIM: usize = 16 * 1024;
 const VERSION: u8 = 1;
 /// What stands before an encoded block in memory: room for its first seq.
 pub(super) const ROOM_BYTES: usize = 8;
-const HEAD_BYTES: usize = 3;
-const LENGTH_BYTES: usize = 2;
+pub(super) const HEAD_BYTES: usize = 3;
+pub(super) const LENGTH_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 32;
 const CHECKSUM_CONTEXT: &str = "token-ledger 2026 log block v1";
 

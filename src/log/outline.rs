@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::log::block::front_length;
-use crate::log::file::{FileError, list};
-use crate::log::sled::SEGMENT_NAME;
+use crate::log::block::{HEAD_BYTES, LENGTH_BYTES, front_length};
+use crate::log::file::FileError;
+use crate::log::sled::segment_files;
 use crate::types::id::Seq;
 
 /// What the files hold.
@@ -43,17 +43,11 @@ pub enum OutlineError {
 /// # Errors
 /// [`OutlineError`]: what it names is missing, or cannot be read.
 pub fn outline(log: &Path) -> Result<Outline, OutlineError> {
-    let mut firsts: Vec<(Seq, PathBuf)> = list(log)?
-        .into_iter()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            Some((Seq(name.strip_prefix(SEGMENT_NAME)?.parse().ok()?), entry.path()))
-        })
-        .collect();
-    firsts.sort_unstable();
-    let begin = firsts.first().map_or(Seq(0), |(first, _)| *first);
+    let mut files = segment_files(log)?;
+    files.sort_unstable();
+    let begin = files.first().map_or(Seq(0), |(first, _)| *first);
     let mut found = Outline { files: 0, bytes: 0, end: begin };
-    for (first, path) in firsts {
+    for (first, path) in files {
         // A file may end with a block that a power cut tore: its records are in the next one again.
         if found.end < first {
             return Err(OutlineError::Gap { missing: found.end, next: path });
@@ -74,16 +68,16 @@ fn contents(path: &Path) -> io::Result<(u64, u64)> {
     let mut head = Vec::new();
     loop {
         head.clear();
-        file.by_ref().take(3).read_to_end(&mut head)?;
+        file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
         let [_, high, low] = *head.as_slice() else { break };
-        let lengths = 2 * u64::from(u16::from_be_bytes([high, low]));
-        file.by_ref().take(lengths).read_to_end(&mut head)?;
+        let count = u64::from(u16::from_be_bytes([high, low]));
+        file.by_ref().take(count * LENGTH_BYTES as u64).read_to_end(&mut head)?;
         let Some(block) = front_length(&head) else { break };
         at += block as u64;
         if length < at {
             break;
         }
-        records += lengths / 2;
+        records += count;
         let behind = block.saturating_sub(head.len());
         file.seek_relative(i64::try_from(behind).unwrap_or(i64::MAX))?;
     }
@@ -93,6 +87,7 @@ fn contents(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::sled::SEGMENT_NAME;
 
     /// A block of `count` records of one byte each; what stands for its checksum is not looked at.
     fn block(count: u8) -> Vec<u8> {

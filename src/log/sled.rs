@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use self::engine::{Engine, engine_error, open_engine, read_first, remove_torn_snapshots};
-pub(super) use self::segments::NAME as SEGMENT_NAME;
+pub(super) use self::segments::{NAME as SEGMENT_NAME, files as segment_files};
 use self::segments::{Place, Segments};
 pub use self::side_table::{ROW_BYTES_MAX, SledRows};
 use super::block::{Block, framed};

@@ -11,7 +11,8 @@ use super::file::{self, FileError};
 
 /// The file that names the current vault.
 pub const POINTER: &str = "vault.current";
-const PREFIX: &str = "vault-";
+/// How the names of their directories begin.
+pub const PREFIX: &str = "vault-";
 
 /// The vaults of one data directory: `vault-000001`, `vault-000002`, ...
 #[derive(Debug)]

@@ -179,7 +179,7 @@ impl Segments {
             next = Some(Place { segment: end, at: 0, bytes: 0 });
         }
         // A file is begun only after all before it is durable.
-        if self.names()?.into_iter().any(|name| end < name) {
+        if files(&self.dir)?.into_iter().any(|(first, _)| end < first) {
             let what = Damage::NoFile { path: self.path(end) };
             return Err(StoreError::Damaged { seq: end, what });
         }
@@ -228,15 +228,6 @@ impl Segments {
         Ok(())
     }
 
-    /// The first records of all files.
-    fn names(&self) -> Result<Vec<Seq>, FileError> {
-        let names = file::list(&self.dir)?.into_iter().filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            Some(Seq(name.strip_prefix(NAME)?.parse().ok()?))
-        });
-        Ok(names.collect())
-    }
-
     /// The block of `first` at a place, as it lies there, behind [`ROOM_BYTES`] of room.
     ///
     /// # Errors
@@ -282,6 +273,15 @@ impl Segments {
     fn path(&self, segment: Seq) -> PathBuf {
         self.dir.join(format!("{NAME}{:020}", segment.0))
     }
+}
+
+/// All files in `dir`, each with its first record, in no order.
+pub(in crate::log) fn files(dir: &Path) -> Result<Vec<(Seq, PathBuf)>, FileError> {
+    let files = file::list(dir)?.into_iter().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((Seq(name.strip_prefix(NAME)?.parse().ok()?), entry.path()))
+    });
+    Ok(files.collect())
 }
 
 /// Fills `bytes` as far as the file goes; answers how far.
