@@ -1,5 +1,6 @@
 //! From a data directory and a configuration to a running service, and back to a closed ledger.
 
+pub mod administrator;
 mod closing;
 mod fitness;
 mod limits;
@@ -30,7 +31,7 @@ use crate::http::app::App;
 use crate::http::cors::Origins;
 use crate::http::server::{Listening, listen};
 use crate::http::tls::{Certificate, TlsError};
-use crate::ledger::handle::{Ledger, Limits, SubmitError};
+use crate::ledger::handle::{Ledger, SubmitError};
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
 use crate::ledger::replay::LogError;
 use crate::ledger::snapshot::Snapshotter;
@@ -41,11 +42,12 @@ use crate::oauth::issuer::Issuer;
 use crate::run::closing::{close, cover_the_end, keep_snapshot};
 use crate::run::fitness::{check_vault, keep_free, rewrite_in_time};
 use crate::run::limits::{
-    assertion_limits, client_key_limits, copy_places, edge_limits, server_limits, throttle_limits,
+    assertion_limits, client_key_limits, copy_places, edge_limits, ledger_limits, server_limits,
+    throttle_limits,
 };
 use crate::run::notary::{keep_covered, keep_covered_in_time, notary_of};
 use crate::run::transport::{certificates, proxies, tls_of};
-use crate::run::witnesses::{ask, submitters};
+use crate::run::witnesses::{ask, show_the_end, submitters};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
 use crate::witness::ask::Unwitnessed;
@@ -139,6 +141,8 @@ pub struct Running {
     handles: [ServerHandle; 2],
     serving: JoinHandle<std::io::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
+    witnesses: Vec<Arc<Submitter>>,
+    witness_timeout: Duration,
 }
 
 /// Binds `address`.
@@ -180,20 +184,12 @@ pub async fn start_on(
     entropy: Arc<dyn Entropy>,
     progress: impl FnMut(Seq),
 ) -> Result<Running, RunError> {
-    let limits = Limits {
-        queue_commands_max: config.queue_commands_max,
-        batch_commands_max: config.batch_commands_max,
-        coalesce_keys_max: config.coalesce_keys_max,
-        submit_timeout_ms: config.submit_timeout_ms,
-        clock_step_warn_ms: config.clock_step_warn_ms,
-        snapshot_every_records: config.snapshot_every_records,
-    };
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
     let certificates = certificates(&sockets, config)?;
     let throttle = Throttle::new(throttle_limits(config), Arc::clone(&clock));
     let witnesses = submitters(config, &clock)?;
     let prepared = Prepared { sockets, certificates, throttle, witnesses };
-    let opened = open(path, limits, cache, copy, clock, progress)?;
+    let opened = open(path, ledger_limits(config), cache, copy, clock, progress)?;
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
     keep_free(&opened, path, config);
@@ -253,7 +249,7 @@ async fn serve(
         limits: edge_limits(config),
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    note(&edge, Command::OpenLedger { version, clean }).await?;
+    note(&edge.ledger, edge.entropy.as_ref(), Command::OpenLedger { version, clean }).await?;
     // What fell due while nothing ran, before the first token is signed.
     keep_keys(&edge).await;
     keep_covered(&edge).await;
@@ -291,13 +287,17 @@ async fn serve(
         handles,
         serving,
         tasks,
+        witnesses,
+        witness_timeout: Duration::from_millis(config.witness_timeout_ms),
     })
 }
 
-async fn note(edge: &Edge, command: Command) -> Result<(), SubmitError> {
-    let request = RequestId::from_bytes(bytes(edge.entropy.as_ref()));
+/// Has the ledger record what it did itself.
+async fn note(ledger: &Ledger, entropy: &dyn Entropy, command: Command) -> Result<(), RunError> {
+    let request = RequestId::from_bytes(bytes(entropy));
     let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
-    edge.ledger.submit(asked).await.map(drop)
+    let answer = ledger.submit(asked).await?;
+    answer.outcome.map(drop).map_err(|refusal| OpenError::Refused(refusal).into())
 }
 
 /// The signing keys change in time. The change itself needs no help: it is told by the time.
@@ -361,7 +361,8 @@ impl Running {
     /// # Errors
     /// [`RunError::Stopped`] when a write had failed; the next start replays what is on the disk.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { edge, directory, database, snapshotter, handles, serving, tasks, .. } = self;
+        let Self { edge, directory, database, snapshotter, handles, serving, .. } = self;
+        let Self { tasks, witnesses, witness_timeout, .. } = self;
         tasks.iter().for_each(JoinHandle::abort);
         let failed = edge.ledger.has_stopped();
         let [public, admin] = handles;
@@ -372,14 +373,19 @@ impl Running {
             Ok(Err(error)) => tracing::warn!(%error, "a listener did not stop cleanly"),
             Err(_) => tracing::warn!("a listener ended early"),
         }
-        let closed = if failed { Ok(()) } else { note(&edge, Command::CloseLedger).await };
+        let closed = match failed {
+            true => Ok(()),
+            false => note(&edge.ledger, edge.entropy.as_ref(), Command::CloseLedger).await,
+        };
         // The reason of a failure comes first: it says more than that the writer has stopped.
         close(&edge.ledger).await?;
         closed?;
         if failed {
             return Err(RunError::Ended);
         }
-        cover_the_end(&edge).await;
+        if let Some(last) = cover_the_end(&edge).await {
+            show_the_end(&witnesses, &edge, &last, witness_timeout).await;
+        }
         keep_snapshot(snapshotter, &edge.ledger).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::cli::administrator::AdministratorArgs;
 use crate::cli::copies::{DoctorArgs, RestoreArgs};
 use crate::cli::fence::FenceCommand;
 use crate::cli::witness::WitnessCommand;
@@ -14,6 +15,8 @@ use crate::cli::witness::WitnessCommand;
 pub enum Local {
     /// Makes a ledger.
     Init(InitArgs),
+    /// Makes another administrator.
+    Administrator(AdministratorArgs),
     /// Runs it.
     Serve(ServeArgs),
     /// Shows the whole protocol on a ledger of its own.

@@ -5,11 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use crate::backup::follow::FollowError;
 use crate::backup::restore::RestoreError;
-use crate::cli::arguments::{DemoArgs, InitArgs, Local, ServeArgs};
+use crate::cli::administrator::{administrator, init};
+use crate::cli::arguments::{DemoArgs, Local, ServeArgs};
 use crate::cli::copies;
 use crate::cli::error::Exit;
 use crate::cli::export::{export, mark_as_found};
@@ -28,13 +27,12 @@ use crate::crypto::note_key::{KeyName, NoteVerifier};
 use crate::crypto::note_signer::NoteSigner;
 use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
-use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
-use crate::entropy::{OsEntropy, ThreadEntropy};
+use crate::entropy::ThreadEntropy;
 use crate::evidence::source::SourceError;
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::checkpoints::CheckpointRowError;
-use crate::ledger::open::{Beginning, OpenError, create, open_log, read_keys};
+use crate::ledger::open::{OpenError, open_log, read_keys};
 use crate::ledger::replay::LogError;
 use crate::log::directory::{DataDirectory, DirectoryError, Marker};
 use crate::log::file::{FileError, read_if_there};
@@ -88,6 +86,9 @@ pub enum LocalError {
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
+    /// The system gives no runtime.
+    #[error("the asynchronous runtime does not start: {0}")]
+    Runtime(#[source] io::Error),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
@@ -144,6 +145,7 @@ impl LocalError {
             | Self::Log(_)
             | Self::Tiles(_)
             | Self::Output(_)
+            | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Stored(_)
             | Self::Origin(_)
@@ -177,6 +179,7 @@ impl LocalError {
             | Self::File { .. }
             | Self::Tiles(_)
             | Self::Output(_)
+            | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Stored(_)
             | Self::Origin(_)
@@ -199,6 +202,7 @@ impl LocalError {
 pub fn run(command: Local) -> Result<(), LocalError> {
     match command {
         Local::Init(args) => init(&args),
+        Local::Administrator(args) => administrator(&args),
         Local::Serve(args) => serve(&args),
         Local::Demo(args) => run_demo(args),
         Local::Export(args) => export(&args),
@@ -215,35 +219,6 @@ pub(super) fn say(text: &str) -> Result<(), LocalError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
     written.and_then(|()| out.flush()).map_err(LocalError::Output)
-}
-
-fn init(args: &InitArgs) -> Result<(), LocalError> {
-    let issuer: Issuer = args.issuer.parse()?;
-    let administrator = ClientMetadata {
-        client_name: Some("first administrator".to_owned()),
-        grant_types: [GrantType::ClientCredentials].into(),
-        scope: "ledger:admin ledger:audit ledger:grant".parse().unwrap_or_default(),
-        // Opaque, so that nobody takes it for a token that others could check.
-        access_token_format: AccessTokenFormat::Opaque,
-        ..ClientMetadata::default()
-    };
-    let origin = issuer.origin_name();
-    let beginning = Beginning { issuer: issuer.as_str(), origin, administrator };
-    let clock = Arc::new(SystemClock);
-    let made = create(&args.data, beginning, OFFLINE_CACHE_BYTES, clock, &OsEntropy)?;
-    let data = args.data.display();
-    if args.json {
-        let admin = json!({ "client_id": made.client, "client_secret": made.secret.expose() });
-        return say(&json!({ "issuer": issuer, "data": args.data, "admin": admin }).to_string());
-    }
-    say(&format!(
-        "Made a ledger in {data} for the issuer {issuer}.\n\n\
-         The first administrator (the secret is shown this once):\n  \
-         client_id      {}\n  client_secret  {}\n\n\
-         Next:\n  token-ledger serve --data {data}",
-        made.client,
-        made.secret.expose()
-    ))
 }
 
 /// Shows on standard error how far a long read has come; silent on short ones.

@@ -9,6 +9,7 @@ mod signals;
 mod open_files;
 pub mod copies;
 pub mod witness;
+pub mod administrator;
 pub mod local;
 pub mod export;
 pub mod verify_error;
@@ -224,6 +225,17 @@ Example:
 Exit code 0 says that it can be used as it is, 1 that something must be mended first.
 Next: do what the lines with an arrow say, then token-ledger verify --data ./ledger")]
     Doctor(copies::DoctorArgs),
+    /// Make another administrator, when nobody can log in as one any more
+    #[command(after_help = "\
+Example:
+  token-ledger administrator --data ./ledger
+
+For when every administrator's secret is lost, or their clients are disabled or on the blacklist.
+Stop the server first. The log tells of it, as of everything: a client registered by the ledger
+itself. Whoever may write to the data directory can do this: guard the directory.
+
+Next: token-ledger serve, login as the new one, and client disable for those that are lost")]
+    Administrator(administrator::AdministratorArgs),
     /// Make the fence anew after it was lost
     #[command(subcommand)]
     Fence(FenceCommand),
@@ -240,6 +252,7 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
     let local = match cli.command {
         Command::Init(args) => Local::Init(args),
         Command::Serve(args) => Local::Serve(args),
+        Command::Administrator(args) => Local::Administrator(args),
         Command::Demo(args) => Local::Demo(args),
         Command::Export(args) => Local::Export(args),
         Command::Verify(args) => {
@@ -309,6 +322,7 @@ async fn run_remote(command: Command, console: &mut Console<'_>) -> Result<(), C
         }
         Command::Init(_)
         | Command::Serve(_)
+        | Command::Administrator(_)
         | Command::Demo(_)
         | Command::Export(_)
         | Command::Verify(_)

@@ -37,7 +37,7 @@ pub(super) fn signed_before(
     let Some(newest) = newest else { return Ok(None) };
     match keys.open(&newest, "the directory's newest checkpoint") {
         Ok(opened) => Ok(Some(opened)),
-        // That of a stop is signed when nobody waits for witnesses any more.
+        // That of a stop waits for witnesses, but not for long.
         Err(error @ Untrusted::NotWitnessed { .. }) => {
             match newest_witnessed(&checkpoints, keys)? {
                 Some(opened) => Ok(Some(opened)),

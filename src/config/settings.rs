@@ -134,7 +134,8 @@ settings! {
         publish_entries: YesNo = "no", "yes, no",
             "Whether the records are served with them to everybody, without a token.";
         witnesses: WitnessList = "", "VERIFIER_KEY URL, separated by commas, 16 at most",
-            "The witnesses that are asked to cosign each checkpoint; one that is down delays nothing.";
+            "The witnesses that are asked to cosign each checkpoint; one that is down delays nothing, \
+             one that answers is waited for at a stop.";
         backup_vault_dir: FilePath = "", "PATH",
             "Where a backup puts the copy of the vault, each in the place of the one before: on a \
              medium of its own, never in a copy that is kept, so that the erased are gone from it.";
@@ -234,7 +235,7 @@ settings! {
         checkpoint_key_overlap_s: u32 = 2592000, 0..=31536000,
             "How long an old checkpoint key goes on signing beside the one that replaces it.";
         witness_timeout_ms: u64 = 10000, 100..=60000,
-            "How long a witness may take to answer.";
+            "How long a witness may take to answer, and a stop to wait for it.";
         witness_pause_ms_max: u64 = 60000, 10..=3600000,
             "The longest pause before a witness that failed is asked again.";
         clock_step_warn_ms: u64 = 5000, 1..=3600000,

@@ -13,8 +13,9 @@ use crate::demo::error::DemoError;
 use crate::demo::photos;
 use crate::domain::client::{ClientMetadata, GrantType};
 use crate::entropy::{Entropy, OsEntropy, bytes};
+use crate::ledger::administrator::Administrator;
 use crate::ledger::handle::Ledger;
-use crate::ledger::open::{Beginning, FirstAdministrator, create};
+use crate::ledger::open::{Beginning, create};
 use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::{RunError, Running, bind, start_on};
 use crate::types::id::ClientId;
@@ -70,7 +71,7 @@ pub(super) struct Stage {
     /// The resource server.
     pub(super) api: String,
     /// The first administrator.
-    pub(super) administrator: FirstAdministrator,
+    pub(super) administrator: Administrator,
     clock: Arc<dyn Clock>,
     running: Running,
     /// Until the resource server has its credentials, its port is kept for it.

@@ -15,4 +15,5 @@ pub mod snapshot;
 pub mod vault;
 pub mod vault_files;
 mod fold;
+pub mod administrator;
 pub mod open;

@@ -8,11 +8,9 @@ use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::crypto::digest;
 use crate::crypto::keys::{KeyFile, KeyFileRefused};
 use crate::crypto::note_key::KeyError;
 use crate::crypto::note_signer::NoteSigner;
-use crate::crypto::token::new_client_secret;
 use crate::domain::checkpoint_keys::checkpoint_key_record;
 use crate::domain::client::ClientMetadata;
 use crate::domain::command::{Asked, Command};
@@ -20,6 +18,7 @@ use crate::domain::record::Actor;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::State;
 use crate::entropy::{Entropy, bytes};
+use crate::ledger::administrator::{Administrator, new_administrator};
 use crate::ledger::fold::{Folded, open_and_fold};
 use crate::ledger::handle::{Ledger, Limits};
 use crate::ledger::replay::LogError;
@@ -36,8 +35,7 @@ use crate::log::rescue::LogCopy;
 use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::snapshots::Snapshots;
 use crate::log::store::{Store, StoreError};
-use crate::types::id::{ClientId, RequestId, Seq};
-use crate::types::secret::Secret;
+use crate::types::id::{RequestId, Seq};
 
 /// The vault's share of the page cache, in bytes: its rows are small and read one by one.
 pub const VAULT_CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -122,20 +120,12 @@ pub enum OpenError {
     /// The origin is no name of a key.
     #[error("the issuer gives no name for the checkpoint key: {0}; choose another issuer")]
     Origin(#[source] KeyError),
-    /// A first record was refused: a bug.
-    #[error("the first records of a new ledger were refused: {0}")]
+    /// A record of the ledger's own was refused: a bug.
+    #[error("a record of the ledger's own was refused: {0}")]
     Refused(#[from] Refusal),
     /// No thread for the writer.
     #[error("the system gave no thread for the writer: {0}")]
     Thread(#[source] std::io::Error),
-}
-
-/// The first administrator's credentials, shown once.
-pub struct FirstAdministrator {
-    /// The client's identifier.
-    pub client: ClientId,
-    /// Its secret.
-    pub secret: Secret,
 }
 
 /// What a new ledger begins with.
@@ -158,7 +148,7 @@ pub fn create(
     cache_bytes_max: u64,
     clock: Arc<dyn Clock>,
     entropy: &dyn Entropy,
-) -> Result<FirstAdministrator, OpenError> {
+) -> Result<Administrator, OpenError> {
     let name = beginning.origin.parse().map_err(OpenError::Origin)?;
     let marker = Marker::new(beginning.issuer.to_owned(), clock.now());
     let directory = Arc::new(DataDirectory::create(path, &marker)?);
@@ -173,10 +163,9 @@ pub fn create(
     let tiles = Arc::new(SledRows::tiles(Arc::clone(&database))?);
     let tree = Arc::new(Tree::empty(Arc::clone(&store), tiles));
     let mut writer = Writer::new(Arc::clone(&store), tree, Arc::clone(&state), clock, 1);
-    let minted = new_client_secret(entropy);
-    let client = administrator_id(entropy);
+    let (administrator, register) = new_administrator(beginning.administrator.clone(), entropy);
     let checkpoint_key = checkpoint_key_record(signer.verifier());
-    let first = first_commands(&beginning, &keys, &client, digest_of(&minted.token));
+    let first = first_commands(&beginning, &keys, register);
     for command in first.into_iter().chain([checkpoint_key]) {
         let request = RequestId::from_bytes(bytes(entropy));
         let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
@@ -188,25 +177,10 @@ pub fn create(
     store.settle()?;
     leave_clean_mark(&directory, &state.read())?;
     drop(store);
-    Ok(FirstAdministrator { client, secret: minted.token })
+    Ok(administrator)
 }
 
-fn digest_of(secret: &Secret) -> crate::types::digest::Digest {
-    digest::client_secret(secret.expose())
-}
-
-fn administrator_id(entropy: &dyn Entropy) -> ClientId {
-    let [a, b, c, d] = bytes(entropy);
-    let name = format!("admin-{:08x}", u32::from_be_bytes([a, b, c, d]));
-    name.parse().expect("letters, digits and a dash are a client_id")
-}
-
-fn first_commands(
-    beginning: &Beginning<'_>,
-    keys: &KeyFile,
-    administrator: &ClientId,
-    secret: crate::types::digest::Digest,
-) -> Vec<Command> {
+fn first_commands(beginning: &Beginning<'_>, keys: &KeyFile, register: Command) -> Vec<Command> {
     let signer = keys.current_signing_key();
     vec![
         Command::CreateLedger {
@@ -220,11 +194,7 @@ fn first_commands(
             alg: signer.algorithm().as_str().to_owned(),
             public: serde_json::to_value(signer.public_jwk()).unwrap_or_default(),
         },
-        Command::RegisterClient {
-            client: administrator.clone(),
-            metadata: Box::new(beginning.administrator.clone()),
-            secret: Some(secret),
-        },
+        register,
     ]
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::edge::Edge;
+use crate::ledger::checkpoints::Published;
 use crate::ledger::handle::Ledger;
 use crate::ledger::snapshot::Snapshotter;
 use crate::run::RunError;
@@ -16,14 +17,15 @@ pub(super) async fn close(ledger: &Ledger) -> Result<(), RunError> {
     }
 }
 
-/// The last act before the mark: a checkpoint that covers the record of the stop.
-pub(super) async fn cover_the_end(edge: &Edge) {
+/// A checkpoint that covers the record of the stop.
+pub(super) async fn cover_the_end(edge: &Edge) -> Option<Arc<Published>> {
     let (notary, now) = (Arc::clone(&edge.notary), edge.ledger.now());
-    match tokio::task::spawn_blocking(move || notary.sign(now).map(drop)).await {
-        Ok(Ok(())) => {}
+    match tokio::task::spawn_blocking(move || notary.sign(now)).await {
+        Ok(Ok(published)) => return Some(published),
         Ok(Err(error)) => tracing::error!(%error, "the end of the log has no checkpoint"),
         Err(_) => tracing::error!("the signing of the last checkpoint ended early"),
     }
+    None
 }
 
 /// The next start reads this instead of the log.

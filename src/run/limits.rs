@@ -10,6 +10,18 @@ use crate::edge::back_up::CopyPlaces;
 use crate::edge::client_keys::ClientKeyLimits;
 use crate::edge::throttle::ThrottleLimits;
 use crate::http::server::ServerLimits;
+use crate::ledger::handle::Limits;
+
+pub(super) fn ledger_limits(config: &Config) -> Limits {
+    Limits {
+        queue_commands_max: config.queue_commands_max,
+        batch_commands_max: config.batch_commands_max,
+        coalesce_keys_max: config.coalesce_keys_max,
+        submit_timeout_ms: config.submit_timeout_ms,
+        clock_step_warn_ms: config.clock_step_warn_ms,
+        snapshot_every_records: config.snapshot_every_records,
+    }
+}
 
 pub(super) fn edge_limits(config: &Config) -> EdgeLimits {
     EdgeLimits {

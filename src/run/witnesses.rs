@@ -1,6 +1,8 @@
-//! The witnesses of a service: each is asked by a task of its own, and nothing waits for any.
+//! The witnesses of a service: each is asked by a task of its own, and nothing waits for any but the
+//! stop, and that not for long.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::rt::task::JoinHandle;
 
@@ -52,4 +54,35 @@ pub(super) fn ask(submitters: &[Arc<Submitter>], edge: &Arc<Edge>) -> Vec<JoinHa
         actix_web::rt::spawn(async move { submitter.run(checkpoints, log).await })
     };
     submitters.iter().map(task).collect()
+}
+
+/// Has the checkpoint of a stop cosigned, for nobody will ask later. Witnesses that failed last time
+/// are not waited for, and the others not for longer than `timeout`.
+pub(super) async fn show_the_end(
+    submitters: &[Arc<Submitter>],
+    edge: &Arc<Edge>,
+    last: &Arc<Published>,
+    timeout: Duration,
+) {
+    let log: Arc<dyn Witnessed> = Arc::new(Served(Arc::clone(edge)));
+    let task = |submitter: &Arc<Submitter>| {
+        let (submitter, last, log) = (Arc::clone(submitter), Arc::clone(last), Arc::clone(&log));
+        actix_web::rt::spawn(async move {
+            let fault = match submitter.standing().fault {
+                Some(fault) => fault.to_string(),
+                None => match tokio::time::timeout(timeout, submitter.submit(&last, &log)).await {
+                    Ok(Ok(_)) => return,
+                    Ok(Err(fault)) => fault.to_string(),
+                    Err(_) => "it took too long".to_owned(),
+                },
+            };
+            let witness = submitter.name();
+            tracing::warn!(witness, fault, "the last checkpoint of this stop is not cosigned");
+        })
+    };
+    for asked in submitters.iter().map(task).collect::<Vec<_>>() {
+        if asked.await.is_err() {
+            tracing::error!("the asking of a witness ended early");
+        }
+    }
 }

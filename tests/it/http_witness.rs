@@ -2,13 +2,16 @@
 //! and one that is down or lies holds up nobody.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use token_ledger::crypto::note::Note;
 use token_ledger::crypto::note_key::NoteVerifier;
 use token_ledger::crypto::note_signer::Cosigner;
+use token_ledger::log::checkpoint::Checkpoint;
 use token_ledger::witness::directory::{KnownLog, WitnessDirectory};
 
 use crate::support::notary::Served;
+use crate::support::process::BINARY;
 use crate::support::server::Server;
 
 const ORIGIN: &str = "ledger.example/t";
@@ -107,7 +110,7 @@ async fn a_witness_that_saw_another_history_raises_the_alarm() {
     server.stop().await;
     // A copy from now comes back later, with its own fence: only the witness can know.
     let copy = folder.path().join("copy");
-    let copied = std::process::Command::new("cp").arg("-r").arg(server.data()).arg(&copy).status();
+    let copied = Command::new("cp").arg("-r").arg(server.data()).arg(&copy).status();
     assert!(copied.unwrap().success());
     server.resume().await;
     server.tokens("alice").await;
@@ -122,4 +125,46 @@ async fn a_witness_that_saw_another_history_raises_the_alarm() {
     until_figure(&server, "witness_alarm", "seen.example", |alarm| alarm == 1).await;
     // The alarm is for people: the service goes on.
     server.tokens("carol").await;
+}
+
+#[actix_web::test]
+async fn a_stop_has_its_last_checkpoint_cosigned_and_waits_for_nobody_who_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w");
+    let here = witness(&path, "here.example", 1);
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Cosigner::new("gone.example".parse().unwrap(), &[2; 32]);
+    let witnesses = format!("{} {}, {} http://{nowhere}", here.verifier, here.url, gone.verifier());
+    let mut server = Server::start_with(|raw| {
+        raw.witnesses = witnesses;
+        raw.witness_pause_ms_max = 10;
+        raw.checkpoint_interval_ms = 20;
+    })
+    .await;
+    let origin = ORIGIN.parse().unwrap();
+    let keys = server.running().edge.notary.verifiers();
+    let log = KnownLog { origin, keys: keys.clone() };
+    WitnessDirectory::look(&path).unwrap().add_log(&log).unwrap();
+    server.tokens("alice").await;
+    until_figure(&server, "witness_cosigned_records", "here.example", |size| 0 < size).await;
+    until_figure(&server, "witness_failures", "gone.example", |failed| 0 < failed).await;
+    server.stop().await;
+    let told = here.monitor(&log.origin).await.is(200).body;
+    let told = Note::parse(told.as_bytes()).unwrap();
+    let told = Checkpoint::open(&told, &log.origin, &keys[0], &[]).unwrap().checkpoint.head;
+    let export =
+        Command::new(BINARY).args(["export", "--data"]).arg(server.data()).output().unwrap();
+    let records = String::from_utf8(export.stdout).unwrap().lines().count();
+    assert_eq!(told.size, u64::try_from(records).unwrap(), "with the record of the stop");
+    // What the directory keeps bears it: nobody has to be excused.
+    let verified = Command::new(BINARY)
+        .args(["verify", "--data"])
+        .arg(server.data())
+        .args(["--vkey", &keys[0].to_string(), "--witness-vkey", &here.verifier.to_string()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    assert!(said.contains(&format!("{records} records")), "{said}");
+    assert!(!said.contains("after"), "{said}");
 }

@@ -1,6 +1,7 @@
 //! The one test binary: a file per concern.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod administrator;
 mod architecture;
 mod config;
 mod conformance;
