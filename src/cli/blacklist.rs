@@ -172,7 +172,14 @@ pub async fn run(session: &mut Session<'_, '_>, args: &BlacklistArgs) -> Result<
             let target = args.target.json(session)?;
             let body = json!({ "target": target, "reason": args.reason });
             let call = Call::post(BLACKLIST).body(body);
-            session.show_with_receipt(call, "blacklisted", &args.receipt).await
+            let entry = session.show_with_receipt(call, "blacklisted", &args.receipt).await?;
+            if entry["first_seen"] == true {
+                session.console.note(
+                    "nobody of this name was seen before: the entry is for whoever comes under it; \
+                     is it spelt as in the tokens?",
+                );
+            }
+            Ok(())
         }
         BlacklistCommand::List => {
             session.list::<EntryRow>(Call::get(BLACKLIST), true, "the blacklist is empty").await
@@ -180,7 +187,7 @@ pub async fn run(session: &mut Session<'_, '_>, args: &BlacklistArgs) -> Result<
         BlacklistCommand::Lift { id, reason, receipt } => {
             let call = Call::delete(&["admin", "blacklist", &id.to_string()]);
             let call = call.body(json!({ "reason": reason }));
-            session.show_with_receipt(call, "lifted", receipt).await
+            session.show_with_receipt(call, "lifted", receipt).await.map(drop)
         }
     }
 }

@@ -193,7 +193,7 @@ pub async fn run(session: &mut Session<'_, '_>, args: &GrantArgs) -> Result<(), 
                 Some(reason) => call.body(json!({ "reason": reason })),
                 None => call,
             };
-            session.show_with_receipt(call, "revoked", receipt).await
+            session.show_with_receipt(call, "revoked", receipt).await.map(drop)
         }
     }
 }

@@ -99,6 +99,7 @@ impl<'c, 's> Session<'c, 's> {
     }
 
     /// As [`Session::show`], and keeps the receipt of what was done in a file, where one is named.
+    /// Gives the answer, for who has more to say of it.
     ///
     /// # Errors
     /// As [`Session::show`], and when the file cannot be written: what was asked for is done then.
@@ -107,9 +108,13 @@ impl<'c, 's> Session<'c, 's> {
         call: Call,
         done: &str,
         args: &ReceiptArgs,
-    ) -> Result<(), CliError> {
-        let Some(path) = &args.receipt else { return self.show(&call, done).await };
-        let answer = self.ask(&call.query("receipt", Some(1))).await?;
+    ) -> Result<Value, CliError> {
+        let call = call.query("receipt", args.receipt.as_ref().map(|_| 1));
+        let answer = self.ask(&call).await?;
+        if answer.body.trim_ascii().is_empty() {
+            self.console.note(done);
+            return Ok(Value::Null);
+        }
         let mut value: Value = answer.json()?;
         let receipt = value.as_object_mut().and_then(|members| members.remove("receipt"));
         let seq = value.get("lifted").filter(|seq| seq.is_u64()).or(value.get("seq")).cloned();
@@ -118,18 +123,20 @@ impl<'c, 's> Session<'c, 's> {
         } else {
             self.console.answer(document(&value).as_bytes())?;
         }
-        match receipt {
-            Some(Value::String(receipt)) => {
+        match (&args.receipt, receipt) {
+            (Some(path), Some(Value::String(receipt))) => {
                 write_durably(path, receipt.as_bytes(), FILE_MODE).map_err(LocalError::Disk)?;
                 self.console.note(&format!("{done}; the receipt is in {}", path.display()));
             }
-            _ => {
+            (Some(_), _) => {
                 let seq = seq.unwrap_or_default();
                 let later = format!("token-ledger audit receipt --seq {seq}");
                 self.console.note(&format!("{done}; no checkpoint came in time: {later}"));
             }
+            (None, _) if self.json => {}
+            (None, _) => self.console.note(done),
         }
-        Ok(())
+        Ok(value)
     }
 
     /// Asks for a list, and shows it: one page, or `all`. `none` is for an empty list.

@@ -132,7 +132,10 @@ impl State {
         match signer {
             Some(signer) if signer.id == key.id => {
                 // It took over in time, or at once: from a key that was retired early.
-                let older = self.keys().filter(|old| old.alg == key.alg && old.added < key.added);
+                let is_older = |old: &&Key| {
+                    (&old.purpose, &old.alg) == (&key.purpose, &key.alg) && old.added < key.added
+                };
+                let older = self.keys().filter(is_older);
                 let retired = older.filter_map(|old| old.retired_at.or(Some(from))).max();
                 let since = retired.map_or(key.added_at, |at| at.min(from)).max(key.added_at);
                 KeyStanding::Signs { since }

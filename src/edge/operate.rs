@@ -36,6 +36,14 @@ pub enum Banned {
     All,
 }
 
+/// A new entry.
+pub struct Blacklisted {
+    /// As it stands on the blacklist.
+    pub entry: Entry,
+    /// Of a resource owner: whether nobody of that name was known before, as after a slip of the pen.
+    pub first_seen: Option<bool>,
+}
+
 impl Edge {
     /// Revokes a grant with all its tokens.
     ///
@@ -65,7 +73,8 @@ impl Edge {
         caller: &Caller,
         banned: Banned,
         reason: String,
-    ) -> Result<Entry, Fault> {
+    ) -> Result<Blacklisted, Fault> {
+        let mut first_seen = None;
         let (target, origin) = match banned {
             Banned::Token(token) => (self.token_target(&token)?, None),
             Banned::Digest(digest) => (self.digest_target(digest).await?, None),
@@ -83,6 +92,7 @@ impl Edge {
                 check_sub(&sub)?;
                 let person = self.registered(sub).await?;
                 let origin = self.sealed_origin(caller, &person)?;
+                first_seen = Some(self.ledger.state().subject(&person.subject).is_none());
                 let owner = Owner { subject: person.subject, sub: person.sub };
                 (BlacklistTarget::Owner(owner), Some(origin))
             }
@@ -91,7 +101,8 @@ impl Edge {
         let asked = self.asked(actor, origin, Command::AddBlacklist { id, target, reason });
         self.submit(asked).await?.outcome?;
         let entry = self.ledger.state().entry(&id).cloned();
-        entry.ok_or(Fault::Broken("a blacklist entry is not there"))
+        let entry = entry.ok_or(Fault::Broken("a blacklist entry is not there"))?;
+        Ok(Blacklisted { entry, first_seen })
     }
 
     /// Nothing that it signs is a token, and checkpoints are not taken back.

@@ -13,7 +13,7 @@ use crate::domain::state::Entry;
 use crate::edge::authenticate::Role;
 use crate::edge::checkpoint_keys::RotatedCheckpointKey;
 use crate::edge::fault::Fault;
-use crate::edge::operate::Banned;
+use crate::edge::operate::{Banned, Blacklisted};
 use crate::edge::rotate::{Rotated, ShownKey};
 use crate::http::app::App;
 use crate::http::clients::{id, optional_json, page_limit};
@@ -164,8 +164,12 @@ async fn add(app: Data<App>, request: HttpRequest, payload: Payload) -> HttpResp
         let body: BlacklistBody = json(&app, &request, payload).await?;
         let reason = required("reason", body.reason)?;
         let banned = body.target.banned()?;
-        let entry = app.edge.blacklist(actor, &caller(&request), banned, reason).await?;
+        let added = app.edge.blacklist(actor, &caller(&request), banned, reason).await?;
+        let Blacklisted { entry, first_seen } = added;
         let mut body = entry_json(&entry);
+        if let (Some(first_seen), Some(members)) = (first_seen, body.as_object_mut()) {
+            members.insert("first_seen".to_owned(), json!(first_seen));
+        }
         if wants_receipt {
             add_receipt(&app, &mut body, Some(entry.seq)).await;
         }

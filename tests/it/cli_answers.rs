@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use clap::Parser;
+use serde_json::json;
 use token_ledger::cli::console::Console;
 use token_ledger::cli::error::CliError;
 use token_ledger::cli::profile::{ADMIN_URL, CLIENT_ID, CLIENT_SECRET, PUBLIC_URL};
@@ -240,6 +241,17 @@ fn a_token_from_standard_input_is_sent_in_the_body() {
     let target = serde_json::json!({ "type": "token", "token": "tlr_abc" });
     assert_eq!(sent, serde_json::json!({ "target": target, "reason": "leak" }));
     assert_eq!(ran.out, "id   b_x\nseq  7\n");
+}
+
+#[test]
+fn a_name_that_nobody_had_before_is_asked_about() {
+    for (first_seen, is_asked) in [(true, true), (false, false)] {
+        let entry = json!({ "id": "b_Zm9vYmFyYmF6", "seq": 7, "first_seen": first_seen });
+        let answers = vec![token(), http("201 Created", "", &entry.to_string())];
+        let ran = ran("blacklist add --subject alcie --reason leak", "", answers);
+        ran.result.unwrap();
+        assert_eq!(ran.notes.contains("is it spelt as in the tokens?"), is_asked, "{}", ran.notes);
+    }
 }
 
 #[test]

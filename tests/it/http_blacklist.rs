@@ -88,7 +88,11 @@ async fn r3_r12_a_subject_even_one_that_was_never_seen() {
     lift(&server, &id).await;
     assert!(is_dead(&server, &tokens).await);
     assert!(!is_dead(&server, &server.tokens("alice").await).await);
-    entry(&server, json!({ "type": "subject", "id": "mallory" })).await;
+    for first_seen in [true, false] {
+        let target = json!({ "type": "subject", "id": "mallory" });
+        let answer = server.blacklist(target).await.is(201).json();
+        assert_eq!(answer["first_seen"], first_seen, "a name that is misspelt shows");
+    }
     server.grant(asking("photos", "mallory")).await.fails_with(400, "unauthorized_client");
 }
 

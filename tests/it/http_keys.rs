@@ -237,6 +237,10 @@ async fn e31_an_emergency_changes_the_key_at_once_and_blacklisting_it_takes_it_a
     assert_eq!(signer(&server).await, second);
     let shown: Vec<String> = states(&server).await.into_iter().map(|(_, state)| state).collect();
     assert_eq!(shown, ["retired", "retired", "signs"]);
+    let keys = server.administer("GET", "/admin/keys", None).await.is(200).json();
+    let signs =
+        keys["keys"].as_array().unwrap().iter().find(|key| key["state"] == "signs").unwrap();
+    assert_eq!(signs["since"], rotated.json()["signs_from"], "at once, and not when it was due");
     server.blacklist(json!({ "type": "key", "id": second })).await.is(201);
     // The administrator's own token may have been signed by it.
     let third = signer(&server).await;
