@@ -140,7 +140,8 @@ impl RemoteError {
             Self::NoToken { refusal, .. } => match (refusal.status, refusal.error.as_str()) {
                 (401, _) | (_, "invalid_client") => {
                     "log in again with token-ledger login; a lost secret is replaced by another \
-                     administrator with token-ledger client rotate-secret; the client must \
+                     administrator with token-ledger client rotate-secret, or where there is none by \
+                     token-ledger administrator on the server's machine; the client must \
                      authenticate by client_secret_basic"
                         .into()
                 }

@@ -17,7 +17,7 @@ pub const DIRECTORY_MODE: u32 = 0o700;
 
 /// What the file system refused.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what} {}: {source}; check the disk, its free space, and who owns the path", path.display())]
+#[error("cannot {what} {}: {source}; {}", path.display(), remedy(source))]
 pub struct FileError {
     /// What was tried, as a verb: "write", "fsync".
     pub what: &'static str,
@@ -25,6 +25,18 @@ pub struct FileError {
     pub path: PathBuf,
     /// What the system answered.
     pub source: io::Error,
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "it is mounted read-only, and a ledger is written to even to be read: work on a copy, \
+             on a file system that can be written to"
+        }
+        io::ErrorKind::PermissionDenied => "run it as the user who owns the path",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
+        _ => "check the disk, its free space, and who owns the path",
+    }
 }
 
 impl FileError {
@@ -257,5 +269,24 @@ fn remove_if_there(path: &Path) -> Result<(), FileError> {
             Err(FileError { what: "remove", path: path.to_owned(), source: error })
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_told_with_what_to_do() {
+        for (kind, told) in [
+            (io::ErrorKind::ReadOnlyFilesystem, "work on a copy"),
+            (io::ErrorKind::PermissionDenied, "the user who owns"),
+            (io::ErrorKind::StorageFull, "make room"),
+            (io::ErrorKind::Other, "check the disk"),
+        ] {
+            let error = FileError::on("open", Path::new("/ledger/lock"))(kind.into());
+            assert!(error.to_string().starts_with("cannot open /ledger/lock: "), "{error}");
+            assert!(error.to_string().contains(told), "{error}");
+        }
     }
 }
