@@ -16,7 +16,7 @@ use crate::domain::client::{AccessTokenFormat, ClientMetadata, GrantType};
 use crate::entropy::OsEntropy;
 use crate::ledger::administrator::Administrator;
 use crate::ledger::open::{Beginning, create};
-use crate::oauth::issuer::Issuer;
+use crate::oauth::issuer::{Issuer, NotAnIssuer};
 use crate::run::administrator::add_administrator;
 
 /// What `administrator` takes.
@@ -44,6 +44,10 @@ fn metadata(name: &str) -> ClientMetadata {
 /// Makes a ledger.
 pub(super) fn init(args: &InitArgs) -> Result<(), LocalError> {
     let issuer: Issuer = args.issuer.parse()?;
+    // Routers and proxies disagree on whether such a path is decoded before it is compared.
+    if issuer.path().contains('%') {
+        return Err(LocalError::Issuer(NotAnIssuer::Parts));
+    }
     let administrator = metadata("first administrator");
     let origin = issuer.origin_name();
     let beginning = Beginning { issuer: issuer.as_str(), origin, administrator };

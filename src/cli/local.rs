@@ -244,7 +244,7 @@ fn serve(args: &ServeArgs) -> Result<(), LocalError> {
     let config = Config::load(&sources)?;
     // Only a test sets it up twice, and the first one stays.
     let _ = telemetry::init(config.log_format, config.log_level);
-    open_files::allow_as_many_as_possible(&config);
+    open_files::allow_as_many_as_possible();
     actix_web::rt::System::new().block_on(serve_until_stopped(&args.data, &config))
 }
 

@@ -172,8 +172,9 @@ impl Edge {
     ///
     /// # Errors
     /// [`Fault::Bearer`] when there is no token, it is not valid now, it is not meant for the
-    /// ledger itself, or it has another scope. [`Fault::Throttled`] after too many tokens from one
-    /// address that were not valid: come back after the time named.
+    /// ledger itself, or it has another scope. [`Fault::Throttled`] in place of that after too many
+    /// tokens from one address that were not valid: come back after the time named. Who has a valid one
+    /// is let in all the same: nobody guesses 256 bits, and the door of an emergency stays open.
     pub fn authorize_bearer(
         &self,
         bearer: Option<&Secret>,
@@ -185,8 +186,10 @@ impl Edge {
             return Err(Fault::Bearer { error: None, scope: needed() });
         };
         let attempt = Attempt::Bearer { address: caller.address };
-        self.admit(attempt)?;
         let invalid = || {
+            if let Err(throttled) = self.admit(attempt) {
+                return throttled;
+            }
             self.throttle.count(attempt);
             let what = "the access token is unknown, expired, revoked, or not for this server";
             let error = Some(ErrorResponse::new(ErrorCode::InvalidToken, what));

@@ -76,17 +76,19 @@ impl Edge {
             let what = "subject is the name of a client";
             return Err(Fault::refused(ErrorCode::Conflict, what));
         }
+        // As in a token request, an empty list asks for nothing in particular (RFC 8707 section 2).
+        let asked = request.resources.filter(|asked| !asked.is_empty());
         let (scope, resources) = {
             let state = self.ledger.state();
             let client = state.client(&request.client).ok_or(Refusal::UnknownClient)?;
             let all = &client.metadata;
             // A client without resources has tokens for the issuer itself, and for nobody else.
             let foreign = |asked: &Resources| asked.iter().any(|one| *one != self.own_resource);
-            if all.resources.is_empty() && request.resources.as_ref().is_some_and(foreign) {
+            if all.resources.is_empty() && asked.as_ref().is_some_and(foreign) {
                 return Err(Refusal::Target.into());
             }
             let scope = request.scope.unwrap_or_else(|| all.scope.clone());
-            (scope, request.resources.unwrap_or_else(|| all.resources.clone()))
+            (scope, asked.unwrap_or_else(|| all.resources.clone()))
         };
         let person = self.registered(request.subject).await?;
         let grant = GrantId::from_bytes(bytes(self.entropy.as_ref()));

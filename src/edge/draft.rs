@@ -8,6 +8,7 @@ use crate::domain::client::{AccessTokenFormat, ClientMetadata};
 use crate::domain::command::{Draft, NoDraft};
 use crate::edge::Edge;
 use crate::edge::fault::Fault;
+use crate::oauth::credentials::BEARER_BYTES_MAX;
 use crate::types::id::{ClientId, GrantId};
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
@@ -47,6 +48,11 @@ pub(super) struct Prepared {
 }
 
 impl Edge {
+    /// The issuer itself.
+    pub(super) fn own_resources(&self) -> Resources {
+        Resources::new(vec![self.own_resource.clone()]).unwrap_or_default()
+    }
+
     /// Makes an access token as `wanted`.
     ///
     /// # Errors
@@ -61,10 +67,9 @@ impl Edge {
             Some(asked) => asked.clone(),
             None => wanted.granted.clone(),
         };
-        let own = || Resources::new(vec![self.own_resource.clone()]).unwrap_or_default();
         // A grant without resources is for the issuer itself: the default of RFC 9068 section 3.
         let granted = match wanted.resources.is_empty() {
-            true => own(),
+            true => self.own_resources(),
             false => wanted.resources.clone(),
         };
         let audience = match wanted.audience {
@@ -100,6 +105,10 @@ impl Edge {
                 let signer = self.signer(wanted.metadata.access_token_signing_alg, now)?;
                 let signed = signer.sign_access_token(&claims);
                 let token = signed.map_err(|_| Fault::Broken("an access token is not signed"))?;
+                // Nobody could show it anywhere: it is the audience that makes a token so long.
+                if BEARER_BYTES_MAX < token.expose().len() {
+                    return Ok(Err(NoDraft::Target));
+                }
                 (token, Some(jti), Some(signer.kid().clone()))
             }
         };

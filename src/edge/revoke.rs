@@ -27,7 +27,8 @@ impl Edge {
                 (TokenRef::OfGrant(presented.grant), Some(presented.grant))
             }
             Presented::Code(presented) => {
-                (TokenRef::OfGrant(presented.grant), Some(presented.grant))
+                let grant = Some(presented.grant).filter(|grant| self.is_code_revocable(grant));
+                (TokenRef::OfGrant(presented.grant), grant)
             }
             Presented::Access(_) | Presented::Unknown => {
                 let digest = digest::access_token(token);
@@ -43,6 +44,17 @@ impl Edge {
         let asked = self.asked(Actor::Client(client.clone()), origin, command);
         self.submit(asked).await?.outcome?;
         Ok(())
+    }
+
+    /// Whether a code may call its grant back: not once it was exchanged, nor where nobody proves to be
+    /// the client, for whoever saw a code pass by must not end a session with it (OAuth 2.1 section
+    /// 7.5.2; a code is no token of RFC 7009).
+    fn is_code_revocable(&self, grant: &GrantId) -> bool {
+        let state = self.ledger.state();
+        let Some(grant) = state.grant(grant) else { return false };
+        let is_public =
+            state.client(&grant.client).is_none_or(|client| client.metadata.is_public());
+        !is_public && grant.code().is_some_and(|code| !code.redeemed)
     }
 
     /// Where a request about a grant came from: sealed where a resource owner gave it.

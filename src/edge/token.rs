@@ -259,13 +259,25 @@ impl Edge {
         // What the client's registration has lost since is not handed out any more; the refresh
         // token keeps the scope of the grant (RFC 6749 section 6).
         let granted = grant.scope.intersection(&metadata.scope);
+        if granted.is_empty() && !grant.scope.is_empty() {
+            return Ok(Err(NoDraft::Scope));
+        }
+        // A grant without resources is for the issuer itself, whatever its client is registered for; a
+        // client without resources is registered for the issuer.
+        let resources = match metadata.resources.is_empty() {
+            true => grant.resources.intersection(&self.own_resources()),
+            false => grant.resources.intersection(&metadata.resources),
+        };
+        if resources.is_empty() && !grant.resources.is_empty() {
+            return Ok(Err(NoDraft::Target));
+        }
         let wanted = Wanted {
             grant: grant.id,
             client: &grant.client,
             metadata,
             sub: &sub,
             granted: &granted,
-            resources: &grant.resources,
+            resources: &resources,
             scope: request.scope.as_ref(),
             audience: request.resources.as_ref(),
             not_after: absolute_s.map(|seconds| grant.created_at.plus_seconds(seconds)),

@@ -119,7 +119,9 @@ impl Shared {
         let now = self.clock.now();
         let state = self.state.read();
         let (keys, at) = state.fetched.as_ref()?;
-        let usable = !keys.is_empty() && now.seconds_since(*at) < u64::from(age_s);
+        // A clock that was set back does not make them young again.
+        let is_young = *at <= now && now.seconds_since(*at) < u64::from(age_s);
+        let usable = !keys.is_empty() && is_young;
         usable.then(|| Arc::clone(keys))
     }
 

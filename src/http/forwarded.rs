@@ -38,14 +38,13 @@ impl Proxies {
             ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
             ForwardedHeader::Forwarded => FORWARDED,
         };
-        let lines: Vec<&str> =
-            headers.get_all(name).map(|line| line.to_str().unwrap_or_default()).collect();
-        let hops = lines.iter().rev().flat_map(|line| elements(line, ',').into_iter().rev());
-        for hop in hops {
-            let hop = match self.header {
+        let lines: Vec<&[u8]> = headers.get_all(name).map(|line| line.as_bytes()).collect();
+        let is_quotable = matches!(self.header, ForwardedHeader::Forwarded);
+        for hop in lines.iter().rev().flat_map(|line| from_the_right(line, is_quotable)) {
+            let hop = std::str::from_utf8(hop).ok().and_then(|hop| match self.header {
                 ForwardedHeader::XForwardedFor => address(hop),
                 ForwardedHeader::Forwarded => forwarded_for(hop),
-            };
+            });
             let Some(hop) = hop else { return caller };
             caller = hop;
             if !self.trusted.trust(caller) {
@@ -56,8 +55,38 @@ impl Proxies {
     }
 }
 
+/// The elements of a header's line, the last one first: what our proxy appended is read before
+/// anything that a caller wrote, so that no quote that the caller leaves open swallows it.
+fn from_the_right(line: &[u8], is_quotable: bool) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let mut is_quoted = false;
+        let comma = (0..line.len()).rev().find(|at| match line.get(*at) {
+            Some(b'"') if is_quotable && !is_escaped(line, *at) => {
+                is_quoted = !is_quoted;
+                false
+            }
+            Some(b',') => !is_quoted,
+            Some(_) | None => false,
+        });
+        let (before, element) = match comma.and_then(|comma| line.split_at_checked(comma)) {
+            Some((before, element)) => (Some(before), element.get(1..).unwrap_or_default()),
+            None => (None, line),
+        };
+        rest = before;
+        Some(element)
+    })
+}
+
+/// Whether an odd number of backslashes stands before the character at `at`.
+fn is_escaped(line: &[u8], at: usize) -> bool {
+    let before = line.get(..at).unwrap_or_default();
+    before.iter().rev().take_while(|c| **c == b'\\').count() % 2 == 1
+}
+
 /// The parts between separators that stand outside quotes; nothing readable where a quote stays
-/// open, by which a caller would swallow what our proxy appends.
+/// open.
 fn elements(text: &str, separator: char) -> Vec<&str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let parts = text.split(|c| {
@@ -150,8 +179,25 @@ mod tests {
         assert_eq!(of(&[line]), "198.51.100.66");
         assert_eq!(of(&["for=192.0.2.1, for=_hidden"]), "10.0.0.1");
         assert_eq!(of(&["proto=https"]), "10.0.0.1");
-        for open in [r#"for=1.1.1.1;x=", for=192.0.2.1"#, r#"for=1.1.1.1;x="\", for="192.0.2.1""#] {
-            assert_eq!(of(&[open]), "10.0.0.1");
+    }
+
+    /// A caller who leaves a quote open, or sends what is no text, swallows nothing of ours.
+    #[test]
+    fn what_our_proxy_appends_is_read_first_whatever_stands_before_it() {
+        for (header, ours) in [
+            (ForwardedHeader::XForwardedFor, "192.0.2.1"),
+            (ForwardedHeader::Forwarded, "for=192.0.2.1"),
+            (ForwardedHeader::Forwarded, "for=\"192.0.2.1:4711\";proto=https"),
+        ] {
+            for theirs in
+                [r#"""#, r#"for=1.1.1.1;x=""#, r#"for=1.1.1.1;x="\"#, "\u{e9}", "\\", ",,"]
+            {
+                let line = format!("{theirs}, {ours}");
+                assert_eq!(caller("10.0.0.1", header, &[&line]), "192.0.2.1", "{line}");
+            }
         }
+        // What is theirs and cannot be read ends at our own proxy, as before.
+        let line = r#"for=1.1.1.1;x=", for=10.0.0.2"#;
+        assert_eq!(caller("10.0.0.1", ForwardedHeader::Forwarded, &[line]), "10.0.0.2");
     }
 }

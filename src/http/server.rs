@@ -21,11 +21,11 @@ const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The same bounds for both listeners, with TLS or without; their types differ.
 macro_rules! served {
-    ($server:expr, $limits:expr, $socket:expr, $tls:expr) => {{
+    ($server:expr, $limits:expr, $connections_max:expr, $socket:expr, $tls:expr) => {{
         let limits: ServerLimits = $limits;
         let server = $server
             .workers(limits.workers.max(1))
-            .max_connections(limits.connections_max)
+            .max_connections($connections_max)
             .client_request_timeout(Duration::from_millis(limits.client_request_timeout_ms))
             .tls_handshake_timeout(Duration::from_millis(limits.client_request_timeout_ms))
             .client_disconnect_timeout(Duration::from_secs(1))
@@ -68,8 +68,10 @@ pub fn resource(path: &str, allowed: &'static str, routes: Vec<Route>) -> Resour
 pub struct ServerLimits {
     /// Threads for each listener.
     pub workers: usize,
-    /// Connections open at once, for each worker.
+    /// Connections open at once, for each worker of the public listener.
     pub connections_max: usize,
+    /// The same of the admin listener.
+    pub admin_connections_max: usize,
     /// Connections that wait to be accepted.
     pub backlog_connections_max: u32,
     /// How long the head of a request may take, in milliseconds.
@@ -132,6 +134,7 @@ pub fn listen(
                 .default_service(web::to(not_found))
         }),
         limits,
+        limits.connections_max,
         public_socket,
         public_tls
     );
@@ -150,6 +153,7 @@ pub fn listen(
                 .default_service(web::to(not_found))
         }),
         limits,
+        limits.admin_connections_max,
         admin_socket,
         admin_tls
     );

@@ -176,15 +176,17 @@ impl Notary {
     /// waits for it.
     ///
     /// # Errors
-    /// [`Unsigned`]: nothing was published, and nothing will be until the next start. What was
-    /// published before stays.
+    /// [`Unsigned`]: nothing was published, and nothing will be until the next start, but after
+    /// [`Unsigned::Unread`], which the next attempt may be spared. What was published before stays.
     pub fn sign(&self, now: Timestamp) -> Result<Arc<Published>, Unsigned> {
         let mut turn = self.turn.lock();
         if let Some(failed) = self.failure() {
             return Err(Unsigned::Stopped(failed));
         }
         let signed = self.sign_in(&mut turn, now);
-        if let Err(error) = &signed {
+        if let Err(error) = &signed
+            && !matches!(error, Unsigned::Unread(_))
+        {
             *self.failed.lock() = Some(error.to_string());
             // Whoever waits for a checkpoint looks again, and learns that there will be none.
             self.newest.send_modify(|_| {});
@@ -194,7 +196,11 @@ impl Notary {
 
     fn sign_in(&self, turn: &mut Turn, now: Timestamp) -> Result<Arc<Published>, Unsigned> {
         // Read each time: it may be shared with a copy of this ledger that somebody started.
-        if self.fence.newest()? != turn.fenced {
+        let found = self.fence.newest().map_err(|error| match error {
+            FenceError::Io(error) => Unsigned::Unread(error),
+            damaged @ FenceError::Damaged { .. } => damaged.into(),
+        })?;
+        if found != turn.fenced {
             return Err(Unsigned::Moved { place: self.fence.place() });
         }
         let head = self.tree.head();

@@ -27,8 +27,9 @@ pub enum NotAnIssuer {
     /// `http` to another host than this one, or another scheme.
     #[error("an issuer is https; http is only for 127.0.0.0/8, [::1] and localhost")]
     NotHttps,
-    /// User information, a query, a fragment, or a `+`, which the name of a log cannot hold.
-    #[error("an issuer has no user, query, fragment or '+'")]
+    /// User information, a query, a fragment, a `+`, which the name of a log cannot hold, or a `%`, which a
+    /// new ledger's cannot.
+    #[error("an issuer has no user, query or fragment, and no '+' or '%'")]
     Parts,
     /// A spelling that clients would not compare equal: capitals in the host, a default port, `..`.
     #[error(

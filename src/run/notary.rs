@@ -12,6 +12,7 @@ use crate::ledger::checkpoints::{CHECKPOINTS, Checkpoints};
 use crate::ledger::handle::Ledger;
 use crate::ledger::notary::{Heartbeat, Notary};
 use crate::ledger::open::{FIRST_RECORDS, OpenError};
+use crate::ledger::unsigned::Unsigned;
 use crate::log::directory::DataDirectory;
 use crate::log::fence::FenceFile;
 use crate::log::sled::{SledDatabase, SledRows};
@@ -76,6 +77,9 @@ pub(super) async fn keep_covered(edge: &Edge) {
     let (notary, now) = (Arc::clone(&edge.notary), edge.ledger.now());
     match tokio::task::spawn_blocking(move || notary.keep_up(now)).await {
         Ok(Ok(())) => {}
+        Ok(Err(error @ Unsigned::Unread(_))) => {
+            tracing::error!(%error, "a checkpoint is not signed in time; trying again");
+        }
         Ok(Err(error)) => tracing::error!(%error, "checkpoints are no longer signed"),
         Err(_) => tracing::error!("the signing of a checkpoint ended early; trying again later"),
     }

@@ -93,6 +93,14 @@ impl Resources {
         self.0.binary_search(resource).is_ok()
     }
 
+    /// Those that are in both.
+    pub fn intersection(&self, other: &Self) -> Self {
+        match self.is_within(other) {
+            true => self.clone(),
+            false => Self(self.iter().filter(|one| other.contains(one)).cloned().collect()),
+        }
+    }
+
     /// Whether each of these is in `other`.
     pub fn is_within(&self, other: &Self) -> bool {
         // Most are the same one, even in the same place.

@@ -40,6 +40,27 @@ async fn a_spent_refresh_token_and_a_code_revoke_their_grant_too() {
 }
 
 #[actix_web::test]
+async fn a3_e12_whoever_saw_a_code_pass_by_ends_no_session_with_it() {
+    let server = Server::start().await;
+    let mut native = photos("native");
+    native["token_endpoint_auth_method"] = json!("none");
+    let native = server.register(native).await;
+    for (client, is_exchanged) in [(&native, false), (&native, true), (&server.photos, true)] {
+        let (_, code) = server.code(client, "alice").await;
+        let before = match is_exchanged {
+            true => Some(server.exchange(client, &code).await.is(200).text("refresh_token")),
+            false => None,
+        };
+        // For a public client its name is all that this takes.
+        server.revoke(client, &code).await.is(200);
+        match before {
+            Some(refresh) => server.refresh(client, &refresh).await.is(200),
+            None => server.exchange(client, &code).await.is(200),
+        };
+    }
+}
+
+#[actix_web::test]
 async fn v2_a_client_proves_itself_and_names_a_token() {
     let server = Server::start().await;
     let form = [("token_type_hint", "access_token")];

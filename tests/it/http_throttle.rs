@@ -92,11 +92,13 @@ async fn w13_guessed_bearer_tokens_are_throttled_at_the_administration_and_only_
     for _ in 0..20 {
         wire.send(list("guessed")).await.fails_with(401, "invalid_token");
     }
-    let answer = wire.send(list(&server.admin_token)).await;
+    let answer = wire.send(list("guessed")).await;
     assert_eq!(answer.header("retry-after"), "3");
     answer.fails_with(429, "temporarily_unavailable");
+    // Who needs the emergency brake is not kept from it by who guesses beside them.
+    wire.send(list(&server.admin_token)).await.is(200);
     wire.send(server.ask("/oauth/introspect", &server.api, &[("token", "x")])).await.is(200);
     server.administer("GET", "/admin/clients", None).await.is(200);
     server.clock.advance_s(3);
-    wire.send(list(&server.admin_token)).await.is(200);
+    wire.send(list("guessed")).await.fails_with(401, "invalid_token");
 }

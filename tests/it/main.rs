@@ -58,6 +58,7 @@ mod http_bad_input;
 mod http_failure;
 mod http_clock;
 mod overload;
+mod http_narrowed;
 mod http_privacy;
 mod vectors;
 mod witness;

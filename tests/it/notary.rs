@@ -84,9 +84,13 @@ impl Desk {
     }
 
     fn open_as(&self, origin: &str) -> Result<Notary, Unsigned> {
+        self.open_with(origin, Box::new(self.fence.clone()))
+    }
+
+    fn open_with(&self, origin: &str, fence: Box<dyn Fence>) -> Result<Notary, Unsigned> {
         let signer = NoteSigner::new(NAME.parse().unwrap(), &[1; 32]);
         let heartbeat = Heartbeat { heartbeat_s: 600 };
-        let (origin, fence) = (origin.parse().unwrap(), Box::new(self.fence.clone()));
+        let origin = origin.parse().unwrap();
         Notary::open(
             Arc::clone(&self.tree),
             origin,
@@ -326,4 +330,22 @@ fn a_lost_fence_is_made_anew_from_what_others_vouch_for_and_never_moved_back() {
     assert!(matches!(error, Unsigned::FenceAhead { fenced: 6, newest: 5, .. }), "{error}");
     desk.open().unwrap().sign(at(2)).unwrap();
     assert_eq!(desk.fenced(), Some(7));
+}
+
+#[test]
+fn a_fence_that_cannot_be_read_for_a_while_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("fence"), folder.path().join("aside"));
+    let desk = Desk::new("a", 3);
+    let notary = desk.open_with(NAME, Box::new(FenceFile::new(&path))).unwrap();
+    notary.sign(at(1)).unwrap();
+    // What no read can open stands in for a process with too many open files.
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    desk.grow(2);
+    assert!(matches!(notary.sign(at(2)), Err(Unsigned::Unread(_))));
+    assert_eq!((notary.failure(), notary.newest().unwrap().head.size), (None, 3));
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(notary.sign(at(3)).unwrap().head.size, 5);
 }

@@ -275,3 +275,40 @@ async fn silent_connections_up_to_the_bound_keep_others_out_only_until_they_time
     busy.serves().await;
     busy.server.stop();
 }
+
+/// Connections need files, and so do the log and its checkpoints: whoever connects uses up none of
+/// theirs, however many.
+#[actix_web::test]
+async fn connections_without_end_do_not_stop_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ledger");
+    let admin = init(&data);
+    let settings = ["workers=2", "connections_max=2000", "checkpoint_interval_ms=20"];
+    let settings: Vec<&str> = settings.iter().flat_map(|one| ["--set", *one]).collect();
+    let server = Process::serve_within(700, &data, &settings);
+    let form = [("grant_type", "client_credentials")];
+    let token = post_form(&format!("{}/oauth/token", server.public), &admin, &form).await.unwrap();
+    let bearer = token["access_token"].as_str().unwrap();
+    let idle: Vec<TcpStream> =
+        (0..900).map(|_| TcpStream::connect(server.public_address()).unwrap()).collect();
+    // Each reading of the log is a record, and each record wants a checkpoint.
+    let client = reqwest::Client::new();
+    let get = |path: &str| client.get(format!("{}{path}", server.admin)).bearer_auth(bearer).send();
+    for _ in 0..3 {
+        let read = get("/audit/records?limit=1").await.unwrap();
+        assert!(read.status().is_success(), "{}", read.status());
+        let records = read.headers()["as-of-seq"].to_str().unwrap().parse::<u64>().unwrap() + 1;
+        loop {
+            let metrics = get("/metrics").await.unwrap().text().await.unwrap();
+            assert!(metrics.contains("\ntoken_ledger_checkpoints_stopped 0\n"), "{metrics}");
+            let checkpoint = get("/log/checkpoint").await.unwrap().text().await.unwrap();
+            let size = checkpoint.lines().nth(1).unwrap().parse::<u64>().unwrap();
+            if records <= size {
+                break;
+            }
+            actix_web::rt::task::yield_now().await;
+        }
+    }
+    drop(idle);
+    server.stop();
+}

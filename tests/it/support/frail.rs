@@ -132,6 +132,7 @@ impl Frail {
         let limits = ServerLimits {
             workers: 1,
             connections_max: 100,
+            admin_connections_max: 100,
             backlog_connections_max: 100,
             client_request_timeout_ms: 5000,
             unread_answer_timeout_ms: 20_000,

@@ -22,7 +22,19 @@ impl Process {
     }
 
     pub(crate) fn serve_with(data: &Path, more: &[&str], stderr: Stdio) -> Self {
-        let mut child = Command::new(BINARY)
+        Self::serve_by(Command::new(BINARY), data, more, stderr)
+    }
+
+    /// As a process that may not have more than so many files open.
+    pub(crate) fn serve_within(open_files: u64, data: &Path, more: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let line = format!("ulimit -n {open_files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &line, BINARY]);
+        Self::serve_by(shell, data, more, Stdio::null())
+    }
+
+    fn serve_by(mut program: Command, data: &Path, more: &[&str], stderr: Stdio) -> Self {
+        let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(more)
             .arg("--data")
