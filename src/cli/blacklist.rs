@@ -173,7 +173,7 @@ pub async fn run(session: &mut Session<'_, '_>, args: &BlacklistArgs) -> Result<
             let body = json!({ "target": target, "reason": args.reason });
             let call = Call::post(BLACKLIST).body(body);
             let entry = session.show_with_receipt(call, "blacklisted", &args.receipt).await?;
-            if entry["first_seen"] == true {
+            if entry.get("first_seen") == Some(&json!(true)) {
                 session.console.note(
                     "nobody of this name was seen before: the entry is for whoever comes under it; \
                      is it spelt as in the tokens?",

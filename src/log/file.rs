@@ -28,14 +28,16 @@ pub struct FileError {
 }
 
 fn remedy(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "it is mounted read-only, and a ledger is written to even to be read: work on a copy, \
-             on a file system that can be written to"
-        }
-        io::ErrorKind::PermissionDenied => "run it as the user who owns the path",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
-        _ => "check the disk, its free space, and who owns the path",
+    let is_one = |kinds: &[io::ErrorKind]| kinds.contains(&source.kind());
+    if is_one(&[io::ErrorKind::ReadOnlyFilesystem]) {
+        "it is mounted read-only, and a ledger is written to even to be read: work on a copy, on a \
+         file system that can be written to"
+    } else if is_one(&[io::ErrorKind::PermissionDenied]) {
+        "run it as the user who owns the path"
+    } else if is_one(&[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded]) {
+        "make room on the disk"
+    } else {
+        "check the disk, its free space, and who owns the path"
     }
 }
 
