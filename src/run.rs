@@ -2,6 +2,7 @@
 
 pub mod administrator;
 mod closing;
+pub mod error;
 mod fitness;
 mod limits;
 mod notary;
@@ -30,17 +31,16 @@ use crate::entropy::{Entropy, bytes};
 use crate::http::app::App;
 use crate::http::cors::Origins;
 use crate::http::server::{Listening, listen};
-use crate::http::tls::{Certificate, TlsError};
-use crate::ledger::handle::{Ledger, SubmitError};
+use crate::http::tls::Certificate;
+use crate::ledger::handle::Ledger;
 use crate::ledger::open::{OpenError, Opened, leave_clean_mark, open};
-use crate::ledger::replay::LogError;
 use crate::ledger::snapshot::Snapshotter;
-use crate::ledger::vault::VaultError;
-use crate::log::directory::{DataDirectory, DirectoryError};
+use crate::log::directory::DataDirectory;
 use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::closing::{close, cover_the_end, keep_snapshot};
-use crate::run::fitness::{check_vault, keep_free, rewrite_in_time};
+use crate::run::error::RunError;
+use crate::run::fitness::{check_vault, forget_before_stop, keep_free, keep_vault_in_time};
 use crate::run::limits::{
     assertion_limits, client_key_limits, copy_places, edge_limits, ledger_limits, server_limits,
     throttle_limits,
@@ -50,80 +50,10 @@ use crate::run::transport::{certificates, proxies, tls_of};
 use crate::run::witnesses::{ask, show_the_end, submitters};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
-use crate::witness::ask::Unwitnessed;
 use crate::witness::submit::Submitter;
 
 /// How often the signing keys are looked after at least, in seconds.
 const KEY_LOOK_S_MAX: u64 = 60;
-
-/// Why the service does not run, or did not stop as it should.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The ledger cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The vault is not whole.
-    #[error("{path}: {source}")]
-    Vault {
-        /// The vault's directory.
-        path: String,
-        /// What is wrong with it.
-        source: VaultError,
-    },
-    /// The issuer in the directory is none.
-    #[error("the directory's issuer is not usable: {0}")]
-    Issuer(String),
-    /// An address cannot be bound.
-    #[error(
-        "cannot listen on {address}: {source}. Is another process using the port? Choose another \
-         with --listen or --admin-listen; port 0 lets the system choose"
-    )]
-    Bind {
-        /// The address.
-        address: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Others could read what callers send (RFC 6749 section 3.2).
-    #[error(
-        "the {listener} listener would speak plain HTTP on {address}, where others can read it: set \
-         tls_certificate_file and tls_key_file; or behind_proxy, if a proxy speaks TLS in front of it; \
-         or listen on 127.0.0.1 or [::1]"
-    )]
-    Plain {
-        /// Which.
-        listener: &'static str,
-        /// Where.
-        address: SocketAddr,
-    },
-    /// The certificate cannot be served.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A listener failed.
-    #[error("a listener failed: {0}")]
-    Listen(#[source] std::io::Error),
-    /// The start could not be recorded.
-    #[error("the start of the service could not be recorded: {0}")]
-    Record(#[from] SubmitError),
-    /// A write failed while serving.
-    #[error(
-        "a write failed and the service has stopped: {0}. What was acknowledged is on the disk. \
-         Look at the disk, then start again"
-    )]
-    Stopped(#[from] LogError),
-    /// Clients' keys could not be fetched if they were needed.
-    #[error("the HTTP client for the keys of clients cannot be set up: {0}")]
-    HttpClient(#[source] reqwest::Error),
-    /// A witness cannot be asked as the configuration says.
-    #[error("witnesses: {0}")]
-    Witness(#[from] Unwitnessed),
-    /// The writer ended without saying why.
-    #[error("the writer ended unexpectedly; what was acknowledged is on the disk: start again")]
-    Ended,
-    /// The clean stop could not be marked.
-    #[error("the ledger is closed, but that could not be marked: {0}")]
-    Mark(#[from] DirectoryError),
-}
 
 /// A service that runs.
 pub struct Running {
@@ -270,12 +200,13 @@ async fn serve(
     let Listening { public, admin, .. } = listening;
     let serving = actix_web::rt::spawn(listening.serve());
     let every_s = u64::from(config.vault_rewrite_s_max);
-    let rewriting = actix_web::rt::spawn(rewrite_in_time(Arc::clone(&edge.vault), every_s));
+    let (vault, ledger) = (Arc::clone(&edge.vault), edge.ledger.clone());
+    let forgetting = actix_web::rt::spawn(keep_vault_in_time(vault, ledger, every_s));
     let rotating = actix_web::rt::spawn(keep_keys_in_time(Arc::clone(&edge)));
     let interval_ms = config.checkpoint_interval_ms;
     let mut tasks = ask(&witnesses, &edge);
     let signing = actix_web::rt::spawn(keep_covered_in_time(Arc::clone(&edge), interval_ms));
-    tasks.extend([rewriting, rotating, signing]);
+    tasks.extend([forgetting, rotating, signing]);
     Ok(Running {
         public,
         admin,
@@ -351,9 +282,14 @@ impl Running {
         }
     }
 
-    /// Waits until the writer has stopped by itself: something is wrong then.
+    /// Waits until the writer has stopped by itself, or a write to the vault failed: something is wrong
+    /// then.
     pub async fn failed(&self) {
-        self.edge.ledger.ended().await;
+        let mut vault = self.edge.vault.failed();
+        tokio::select! {
+            () = self.edge.ledger.ended() => {}
+            _ = vault.wait_for(|failed| *failed) => {}
+        }
     }
 
     /// Stops: no new connections, what is in flight is answered, the ledger is closed.
@@ -383,12 +319,16 @@ impl Running {
         if failed {
             return Err(RunError::Ended);
         }
+        forget_before_stop(&edge.vault, &edge.ledger).await;
         if let Some(last) = cover_the_end(&edge).await {
             show_the_end(&witnesses, &edge, &last, witness_timeout).await;
         }
         keep_snapshot(snapshotter, &edge.ledger).await;
         leave_clean_mark(&directory, &edge.ledger.state())?;
         drop(database);
-        Ok(())
+        match *edge.vault.failed().borrow() {
+            true => Err(RunError::VaultFailed),
+            false => Ok(()),
+        }
     }
 }

@@ -31,7 +31,7 @@ use crate::ledger::vault::check;
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
 use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt};
-use crate::run::RunError;
+use crate::run::error::RunError;
 use crate::types::secret::Secret;
 use crate::types::time::Timestamp;
 

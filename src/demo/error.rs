@@ -10,7 +10,7 @@ use crate::demo::shorten::shorten;
 use crate::guard::options::GuardFault;
 use crate::ledger::open::OpenError;
 use crate::ledger::replay::LogError;
-use crate::run::RunError;
+use crate::run::error::RunError;
 
 /// Why the demonstration ended early. Its temporary directory is removed all the same.
 #[derive(Debug, thiserror::Error)]

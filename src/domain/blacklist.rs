@@ -1,7 +1,7 @@
 //! Decisions of the operator: blacklist entries, and the erasure of a resource owner.
 //! One record each, whatever it hits.
 
-use crate::domain::command::BlacklistTarget;
+use crate::domain::command::{BlacklistTarget, Owner};
 use crate::domain::decide::{Decision, Fact, about_client};
 use crate::domain::event::{
     BlacklistAdded, BlacklistLifted, SubjectErased, SubjectRegistered, Target,
@@ -9,7 +9,7 @@ use crate::domain::event::{
 use crate::domain::record::{About, Actor};
 use crate::domain::refusal::Refusal;
 use crate::domain::view::View;
-use crate::types::id::{BlacklistId, GrantId, SubjectId};
+use crate::types::id::{BlacklistId, GrantId};
 use crate::types::time::Timestamp;
 
 pub(super) fn add(
@@ -109,17 +109,16 @@ pub(super) fn lift(view: &View<'_>, id: BlacklistId, reason: &str) -> Decision {
     Decision::done(vec![Fact::new(&about, lifted)])
 }
 
-pub(super) fn erase(
-    view: &View<'_>,
-    subject: SubjectId,
-    reason: &str,
-    legal_basis: &str,
-) -> Decision {
-    match view.subject(&subject) {
-        Some(found) if !found.erased => {}
-        Some(_) | None => return Decision::refused(Refusal::UnknownSubject),
+pub(super) fn erase(view: &View<'_>, owner: &Owner, reason: &str, legal_basis: &str) -> Decision {
+    let about = About { subject: Some(owner.subject), ..About::default() };
+    let mut facts = Vec::with_capacity(2);
+    match view.subject(&owner.subject) {
+        Some(subject) if subject.erased => return Decision::refused(Refusal::UnknownSubject),
+        Some(_) => {}
+        // Or the grant that comes after would be of somebody whom nobody knows any more.
+        None => facts.push(Fact::new(&about, SubjectRegistered { sub: owner.sub.clone() })),
     }
-    let about = About { subject: Some(subject), ..About::default() };
     let (reason, legal_basis) = (reason.to_owned(), legal_basis.to_owned());
-    Decision::done(vec![Fact::new(&about, SubjectErased { reason, legal_basis })])
+    facts.push(Fact::new(&about, SubjectErased { reason, legal_basis }));
+    Decision::done(facts)
 }

@@ -198,8 +198,8 @@ pub enum Command {
     },
     /// Forgets a resource owner.
     EraseSubject {
-        /// Who.
-        subject: SubjectId,
+        /// Who: also somebody whom only the vault knows, as while a first grant is on its way.
+        owner: Owner,
         /// Why.
         reason: String,
         /// On which legal basis.

@@ -115,8 +115,8 @@ pub fn decide(view: &View<'_>, at: Timestamp, asked: &Asked) -> Decision {
             blacklist::add(view, at, &asked.actor, (*id, target, reason))
         }
         Command::LiftBlacklist { id, reason } => blacklist::lift(view, *id, reason),
-        Command::EraseSubject { subject, reason, legal_basis } => {
-            blacklist::erase(view, *subject, reason, legal_basis)
+        Command::EraseSubject { owner, reason, legal_basis } => {
+            blacklist::erase(view, owner, reason, legal_basis)
         }
         Command::AddKey { kid, purpose, alg, public } => {
             if view.key(kid).is_some() {

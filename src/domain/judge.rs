@@ -183,7 +183,7 @@ fn awaits(event: &Event) -> Option<&'static str> {
             | Event::RefreshTokenRetried(_)
     );
     if grants {
-        return Some("grant.created or blacklist.added");
+        return Some("grant.created, blacklist.added or subject.erased");
     }
     issues.then_some("access_token.issued")
 }

@@ -51,7 +51,7 @@ fn command(state: &State, record: &Record, rest: &[Record]) -> Option<Command> {
             of_owner(rest.first()?, owner)?
         }
         Event::SubjectErased(data) => Command::EraseSubject {
-            subject: record.about.subject?,
+            owner: known_owner(record.about.subject?)?,
             reason: data.reason.clone(),
             legal_basis: data.legal_basis.clone(),
         },
@@ -137,8 +137,13 @@ fn of_client(record: &Record) -> Option<Command> {
     Some(Command::UseAssertion { client, digest, expires_at, kept_max })
 }
 
-/// What a resource owner is registered for: a grant, or an entry on somebody who has none yet.
+/// What a resource owner is registered for: a grant, or an entry on somebody who has none yet, or the
+/// erasure of somebody whose first grant is on its way.
 fn of_owner(next: &Record, owner: Owner) -> Option<Command> {
+    if let Event::SubjectErased(data) = &next.event {
+        let (reason, legal_basis) = (data.reason.clone(), data.legal_basis.clone());
+        return Some(Command::EraseSubject { owner, reason, legal_basis });
+    }
     if let Event::BlacklistAdded(added) = &next.event {
         let (id, reason) = (added.id, added.reason.clone());
         return Some(Command::AddBlacklist { id, target: BlacklistTarget::Owner(owner), reason });

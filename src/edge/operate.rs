@@ -1,5 +1,7 @@
 //! What operators do: revoke grants, blacklist and lift, erase people.
 
+use std::sync::Arc;
+
 use crate::audit::records::first_with_digest;
 use crate::crypto::leak::{TokenKind, kind_and_digest};
 use crate::crypto::presented::Presented;
@@ -13,6 +15,7 @@ use crate::edge::authorize::check_sub;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
 use crate::entropy::bytes;
+use crate::ledger::vault::Person;
 use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
@@ -189,13 +192,15 @@ impl Edge {
     }
 
     /// Forgets a person: all that was issued dies, and the key that opens what is sealed is gone.
-    /// With `rewrite_now` its bytes stand in no file when this returns.
+    /// With `rewrite_now` its bytes stand in no file when this returns. Who asked may hang up: what was
+    /// begun is finished.
     ///
     /// # Errors
-    /// `not_found` for a person that was never seen or is erased already; the vault's own faults,
-    /// after which asking again completes the erasure.
+    /// `not_found` for a person that was never seen or is erased already; bytes of those erased before
+    /// are then gone, too, where `rewrite_now` asks for it. The vault's own faults, after which the
+    /// erasure is completed in time, and asking again does it at once.
     pub async fn erase(
-        &self,
+        self: &Arc<Self>,
         actor: Actor,
         sub: String,
         reason: String,
@@ -203,22 +208,50 @@ impl Edge {
         rewrite_now: bool,
     ) -> Result<(SubjectId, Option<Seq>), Fault> {
         check_sub(&sub)?;
+        let edge = Arc::clone(self);
+        let erasing = tokio::spawn(async move {
+            let erased = edge.erase_person(actor, sub, reason, legal_basis).await;
+            if rewrite_now && (erased.is_ok() || edge.vault.needs_rewrite()?) {
+                edge.with_vault(|vault, _| vault.rewrite()).await??;
+            }
+            erased
+        });
+        erasing.await.map_err(|_| Fault::Broken("an erasure ended early"))?
+    }
+
+    async fn erase_person(
+        &self,
+        actor: Actor,
+        sub: String,
+        reason: String,
+        legal_basis: String,
+    ) -> Result<(SubjectId, Option<Seq>), Fault> {
         let found = self.with_vault(move |vault, _| vault.find(&sub)).await??;
-        let subject = found.map(|person| person.subject).ok_or(Refusal::UnknownSubject)?;
-        let command = Command::EraseSubject { subject, reason, legal_basis };
-        let answer = self.submit(self.asked(actor, None, command)).await?;
+        let Person { subject, sub, .. } = found.ok_or(Refusal::UnknownSubject)?;
+        self.vault.begin_erasure(subject);
+        let owner = Owner { subject, sub };
+        let command = Command::EraseSubject { owner, reason, legal_basis };
+        let answer = match self.ledger.submit(self.asked(actor, None, command)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Without an answer it may be recorded all the same, and is then completed.
+                if error.is_undone() {
+                    self.vault.abandon_erasure(&subject);
+                }
+                return Err(error.into());
+            }
+        };
         match answer.outcome {
             Ok(_) => {}
-            // Erased in the log, but its row is still there: the last attempt was cut short. A
-            // subject without any record has only the row.
+            // Erased in the log, but its row is still there: the last attempt was cut short.
             Err(Refusal::UnknownSubject) => {}
-            Err(refusal) => return Err(refusal.into()),
+            Err(refusal) => {
+                self.vault.abandon_erasure(&subject);
+                return Err(refusal.into());
+            }
         }
         // The record first: a crash in between is made good at the next start.
         self.with_vault(move |vault, _| vault.erase(&subject)).await??;
-        if rewrite_now {
-            self.with_vault(|vault, _| vault.rewrite()).await??;
-        }
         Ok((subject, answer.seq))
     }
 }

@@ -41,6 +41,10 @@ async fn readyz(app: Data<App>) -> HttpResponse {
         let body = json!({ "status": "stopped", "reason": "the writer has stopped" });
         return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);
     }
+    if *app.edge.vault.failed().borrow() {
+        let body = json!({ "status": "stopped", "reason": "a write to the vault failed" });
+        return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);
+    }
     if !app.edge.ledger.has_room() {
         let body = json!({ "status": "disk_full", "reason": "the disk is nearly full" });
         return json_answer(StatusCode::SERVICE_UNAVAILABLE, &body);

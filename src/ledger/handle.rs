@@ -1,6 +1,6 @@
 //! How the asynchronous side reaches the writer: a bounded queue in, one answer out.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::domain::command::Asked;
 use crate::domain::record::Actor;
 use crate::domain::state::State;
 use crate::ledger::clock_watch::JudgingTime;
+use crate::ledger::counters::Counters;
 use crate::ledger::replay::LogError;
 use crate::ledger::tree::Tree;
 use crate::ledger::writer::{Answer, Writer};
@@ -37,6 +38,16 @@ pub enum SubmitError {
     /// The disk is nearly full: nothing happened.
     #[error("the disk of the ledger is nearly full: make room on it, and writing goes on")]
     NoRoom,
+}
+
+impl SubmitError {
+    /// Whether it is known that nothing happened.
+    pub const fn is_undone(self) -> bool {
+        match self {
+            Self::Overloaded | Self::NoRoom => true,
+            Self::Stopped | Self::TimedOut => false,
+        }
+    }
 }
 
 /// The bounds of queue and batch.
@@ -65,19 +76,6 @@ struct Pending {
 enum Message {
     Command(Pending),
     Stop,
-}
-
-/// What the writer did, for metrics.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Batches made durable.
-    pub batches: AtomicU64,
-    /// Commands answered.
-    pub commands: AtomicU64,
-    /// Bytes of records made durable.
-    pub record_bytes: AtomicU64,
-    /// Commands turned away because the queue was full.
-    pub overloaded: AtomicU64,
 }
 
 struct Shared {

@@ -9,6 +9,7 @@ pub mod notary;
 pub mod writer;
 pub mod coalesce;
 pub mod clock_watch;
+pub mod counters;
 pub mod replay;
 mod read_ahead;
 pub mod snapshot;

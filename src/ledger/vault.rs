@@ -1,9 +1,11 @@
 //! The only mutable store: who is behind a pseudonym, and the key that opens what is sealed for
 //! them. A row is durable before the first record that needs it; erasing it is forgetting.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::crypto::seal::{
@@ -55,6 +57,8 @@ pub trait Rows: Send + Sync {
     /// # Errors
     /// The rows are still there, and so may be bytes of removed ones; the caller tries again.
     fn rewrite(&self) -> Result<(), StoreError>;
+    /// Whether it is known what is on the disk: not after a write that failed.
+    fn is_sound(&self) -> bool;
 }
 
 /// A resource owner as the edge knows it.
@@ -99,6 +103,13 @@ pub struct Vault {
     key: Zeroizing<[u8; 32]>,
     /// Held by each change, so that nothing is registered in a database that is being replaced.
     registering: Mutex<()>,
+    /// The look-up of who is being registered, or was when a write failed: the engine shows the row
+    /// before it is durable.
+    unsettled: Mutex<Option<[u8; 32]>>,
+    /// People whose erasure was asked for, and whose rows are not known to be gone.
+    erasing: Mutex<BTreeSet<SubjectId>>,
+    /// Told when a write failed, after which nothing is written any more.
+    failed: watch::Sender<bool>,
     /// What must stay free on the disk.
     room: OnceLock<Room>,
 }
@@ -108,7 +119,27 @@ const KEY_BYTES: usize = 32;
 impl Vault {
     /// A vault over `rows`, whose look-ups are keyed with `key`.
     pub fn new(rows: Box<dyn Rows>, key: Zeroizing<[u8; 32]>) -> Self {
-        Self { rows, key, registering: Mutex::new(()), room: OnceLock::new() }
+        Self {
+            rows,
+            key,
+            registering: Mutex::new(()),
+            unsettled: Mutex::default(),
+            erasing: Mutex::default(),
+            failed: watch::Sender::new(false),
+            room: OnceLock::new(),
+        }
+    }
+
+    /// Told when a write failed: nothing is written any more, and the process is to be started anew.
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.subscribe()
+    }
+
+    fn told<T>(&self, done: Result<T, StoreError>) -> Result<T, VaultError> {
+        if done.is_err() && !self.rows.is_sound() {
+            self.failed.send_replace(true);
+        }
+        Ok(done?)
     }
 
     /// From now on nobody is registered unless there is room.
@@ -122,8 +153,11 @@ impl Vault {
     /// # Errors
     /// [`VaultError`] when the vault cannot be read.
     pub fn find(&self, sub: &str) -> Result<Option<Person>, VaultError> {
-        let lookup = subject_lookup(&self.key, sub);
-        let Some(subject) = self.rows.row(&lookup)? else { return Ok(None) };
+        self.found(&subject_lookup(&self.key, sub))
+    }
+
+    fn found(&self, lookup: &[u8]) -> Result<Option<Person>, VaultError> {
+        let Some(subject) = self.rows.row(lookup)? else { return Ok(None) };
         let subject = <[u8; 16]>::try_from(subject.as_slice()).map(SubjectId::from_bytes);
         match subject {
             Ok(subject) => self.read(&subject),
@@ -137,11 +171,19 @@ impl Vault {
     /// [`VaultError`] when the vault cannot be read or written: nothing that needs the row may be
     /// recorded.
     pub fn ensure(&self, sub: &str, entropy: &dyn Entropy) -> Result<Person, VaultError> {
-        if let Some(person) = self.find(sub)? {
+        let lookup = subject_lookup(&self.key, sub);
+        // Looked for first: a row that shows and that nobody is making durable any more, is.
+        if let Some(person) = self.found(&lookup)?
+            && *self.unsettled.lock() != Some(lookup)
+        {
             return Ok(person);
         }
         let _one = self.registering.lock();
-        if let Some(person) = self.find(sub)? {
+        if self.unsettled.lock().is_some() {
+            // The write failed, and what it left is not to be built on.
+            return Err(StoreError::Poisoned.into());
+        }
+        if let Some(person) = self.found(&lookup)? {
             return Ok(person);
         }
         if !self.room.get().is_none_or(Room::is_left) {
@@ -150,12 +192,13 @@ impl Vault {
         let subject = SubjectId::from_bytes(bytes(entropy));
         let key = SubjectKey::generate(entropy);
         let sealed = seal(&key, SUB_PURPOSE, sub.as_bytes(), entropy)?;
-        let lookup = subject_lookup(&self.key, sub);
         let mut row = Zeroizing::new(Vec::with_capacity(KEY_BYTES * 2 + sealed.as_str().len()));
         row.extend_from_slice(key.as_bytes());
         row.extend_from_slice(&lookup);
         row.extend_from_slice(sealed.as_str().as_bytes());
-        self.rows.put(&[(&lookup, subject.as_bytes()), (subject.as_bytes(), &row)])?;
+        *self.unsettled.lock() = Some(lookup);
+        self.told(self.rows.put(&[(&lookup, subject.as_bytes()), (subject.as_bytes(), &row)]))?;
+        *self.unsettled.lock() = None;
         Ok(Person { subject, key, sub: sealed })
     }
 
@@ -192,10 +235,39 @@ impl Vault {
     /// [`VaultError`] when it is not known whether the rows are gone.
     pub fn erase(&self, subject: &SubjectId) -> Result<bool, VaultError> {
         let _one = self.registering.lock();
-        let Some(row) = self.rows.row(subject.as_bytes())? else { return Ok(false) };
-        let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(*subject))?;
-        self.rows.remove(&[lookup, subject.as_bytes()])?;
-        Ok(true)
+        let row = self.rows.row(subject.as_bytes())?;
+        if let Some(row) = &row {
+            let lookup = row.get(KEY_BYTES..KEY_BYTES * 2).ok_or(VaultError::Damaged(*subject))?;
+            self.told(self.rows.remove(&[lookup, subject.as_bytes()]))?;
+        }
+        self.erasing.lock().remove(subject);
+        Ok(row.is_some())
+    }
+
+    /// Remembers that an erasure was asked for: if nobody is there any more to take the rows out once
+    /// it is recorded, [`Vault::finish_erasures`] does.
+    pub fn begin_erasure(&self, subject: SubjectId) {
+        self.erasing.lock().insert(subject);
+    }
+
+    /// Forgets that an erasure was asked for, which did not take place.
+    pub fn abandon_erasure(&self, subject: &SubjectId) {
+        self.erasing.lock().remove(subject);
+    }
+
+    /// Takes out the rows of those whose erasure was begun and is recorded by now.
+    ///
+    /// # Errors
+    /// As [`Vault::erase`]; asking again goes on.
+    pub fn finish_erasures(
+        &self,
+        is_erased: impl Fn(&SubjectId) -> bool,
+    ) -> Result<(), VaultError> {
+        let begun = self.erasing.lock().clone();
+        begun.iter().filter(|subject| is_erased(subject)).try_for_each(|subject| {
+            self.erase(subject)?;
+            Ok(())
+        })
     }
 
     /// The key under which copies of this vault are sealed.
@@ -233,7 +305,7 @@ impl Vault {
             rows.push((subject.as_bytes(), row));
         }
         let _one = self.registering.lock();
-        Ok(self.rows.put(&rows)?)
+        self.told(self.rows.put(&rows))
     }
 
     /// Whether bytes of the erased may still stand in a file.
@@ -251,7 +323,7 @@ impl Vault {
     /// [`VaultError`]: the old database is still in use; try again.
     pub fn rewrite(&self) -> Result<(), VaultError> {
         let _one = self.registering.lock();
-        Ok(self.rows.rewrite()?)
+        self.told(self.rows.rewrite())
     }
 }
 

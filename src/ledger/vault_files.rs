@@ -58,7 +58,7 @@ impl VaultFiles {
     /// Opens the current vault again where a failed exchange left none open.
     fn reopen(&self) -> Result<(), StoreError> {
         let mut rows = self.rows.write();
-        if rows.is_none() {
+        if rows.is_none() && self.directory.is_vault_known() {
             *rows = Some(SledRows::open(&self.directory.vault_dir(), self.cache_bytes_max)?);
         }
         Ok(())
@@ -117,7 +117,9 @@ impl Rows for VaultFiles {
             Ok(()) => *rows = Some(fresh),
             Err(error) => {
                 drop(fresh);
-                *rows = SledRows::open(&self.directory.vault_dir(), self.cache_bytes_max).ok();
+                if self.directory.is_vault_known() {
+                    *rows = SledRows::open(&self.directory.vault_dir(), self.cache_bytes_max).ok();
+                }
                 return Err(as_store(error));
             }
         }
@@ -126,6 +128,10 @@ impl Rows for VaultFiles {
             remove_durably(&self.due_path())?;
         }
         Ok(())
+    }
+
+    fn is_sound(&self) -> bool {
+        self.rows.read().as_ref().is_some_and(|rows| !rows.is_poisoned())
     }
 }
 
@@ -183,5 +189,9 @@ impl Rows for MemoryRows {
 
     fn rewrite(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn is_sound(&self) -> bool {
+        true
     }
 }

@@ -267,6 +267,12 @@ impl DataDirectory {
         self.vaults.switch(new)
     }
 
+    /// Whether [`DataDirectory::vault_dir`] is what the next start finds: not after a switch that failed
+    /// half way, after which neither vault may be written to.
+    pub fn is_vault_known(&self) -> bool {
+        self.vaults.is_known()
+    }
+
     /// Where it is noted how far the log has come.
     pub fn reached_file(&self) -> PathBuf {
         self.path.join(REACHED)

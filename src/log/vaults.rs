@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -20,12 +21,19 @@ pub(super) struct Vaults {
     dir: PathBuf,
     /// What the pointer file says.
     current: Mutex<u32>,
+    /// Whether it will say so after a power cut, too: not once it could only be moved half way.
+    is_known: AtomicBool,
 }
 
 impl Vaults {
+    fn at(dir: &Path, number: u32) -> Self {
+        let (current, is_known) = (Mutex::new(number), AtomicBool::new(true));
+        Self { dir: dir.to_owned(), current, is_known }
+    }
+
     /// Points to the first vault, which the caller makes afterwards.
     pub(super) fn create(dir: &Path) -> Result<Self, DirectoryError> {
-        let vaults = Self { dir: dir.to_owned(), current: Mutex::new(1) };
+        let vaults = Self::at(dir, 1);
         vaults.point_to(1)?;
         Ok(vaults)
     }
@@ -38,7 +46,7 @@ impl Vaults {
         let Some(number) = name.and_then(number) else {
             return Err(DirectoryError::VaultPointer { path: pointer });
         };
-        let vaults = Self { dir: dir.to_owned(), current: Mutex::new(number) };
+        let vaults = Self::at(dir, number);
         let current = vaults.current();
         let others = vaults.others(number)?;
         if !current.is_dir() && !others.is_empty() {
@@ -68,16 +76,27 @@ impl Vaults {
         if new != self.path_of(next) || !new.is_dir() {
             return Err(DirectoryError::NotTheNextVault { path: new.to_owned() });
         }
-        self.point_to(next)?;
-        let old = self.path_of(*current);
+        if let Err(error) = self.point_to(next) {
+            let pointer = file::read_if_there(&self.dir.join(POINTER));
+            let is_where_it_was =
+                pointer.is_ok_and(|text| text == Some(line(*current).into_bytes()));
+            self.is_known.store(is_where_it_was, Ordering::Release);
+            return Err(error.into());
+        }
         *current = next;
-        // A kill before this line leaves the old one for `open` to remove.
-        Ok(remove_tree_durably(&old)?)
+        // A kill before this leaves the old one for `open` to remove, and a removal that failed before
+        // is made good.
+        Ok(self.others(next)?.iter().try_for_each(|old| remove_tree_durably(old))?)
+    }
+
+    /// Whether the current vault is the one that the next start finds. Else nothing may be written to
+    /// either of the two: each holds all that was written before.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
     }
 
     fn point_to(&self, number: u32) -> Result<(), FileError> {
-        let name = format!("{PREFIX}{number:06}\n");
-        file::write_durably(&self.dir.join(POINTER), name.as_bytes(), file::FILE_MODE)
+        file::write_durably(&self.dir.join(POINTER), line(number).as_bytes(), file::FILE_MODE)
     }
 
     fn path_of(&self, number: u32) -> PathBuf {
@@ -94,6 +113,11 @@ impl Vaults {
         }
         Ok(others)
     }
+}
+
+/// What the pointer file holds.
+fn line(number: u32) -> String {
+    format!("{PREFIX}{number:06}\n")
 }
 
 /// The number in a vault's name; `None` for every other name.

@@ -14,9 +14,10 @@ use crate::ledger::administrator::{Administrator, new_administrator};
 use crate::ledger::handle::Ledger;
 use crate::ledger::open::{Opened, leave_clean_mark, open};
 use crate::run::closing::{close, keep_snapshot};
+use crate::run::error::RunError;
 use crate::run::fitness::keep_free;
 use crate::run::limits::ledger_limits;
-use crate::run::{RunError, note};
+use crate::run::note;
 use crate::types::id::Seq;
 
 /// Registers a client of this metadata in the ledger in `path`, which nothing serves meanwhile.

@@ -6,7 +6,7 @@ use crate::edge::Edge;
 use crate::ledger::checkpoints::Published;
 use crate::ledger::handle::Ledger;
 use crate::ledger::snapshot::Snapshotter;
-use crate::run::RunError;
+use crate::run::error::RunError;
 
 /// Stops the writer once it has answered what waits.
 pub(super) async fn close(ledger: &Ledger) -> Result<(), RunError> {

@@ -17,7 +17,7 @@ use crate::log::directory::DataDirectory;
 use crate::log::fence::FenceFile;
 use crate::log::sled::{SledDatabase, SledRows};
 use crate::oauth::issuer::Issuer;
-use crate::run::RunError;
+use crate::run::error::RunError;
 
 /// Where the fence of a ledger is.
 fn fence_path(directory: &DataDirectory, config: &Config) -> PathBuf {

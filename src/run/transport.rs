@@ -10,7 +10,7 @@ use crate::config::settings::Config;
 use crate::config::value::{FilePath, ProxyHeader};
 use crate::http::forwarded::{ForwardedHeader, Proxies};
 use crate::http::tls::{Certificate, TlsError, TlsFiles};
-use crate::run::RunError;
+use crate::run::error::RunError;
 
 /// The certificates of both listeners; one without has to be out of reach of others.
 pub(super) fn certificates(

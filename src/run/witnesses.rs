@@ -12,7 +12,7 @@ use crate::crypto::note::NoteSignature;
 use crate::edge::Edge;
 use crate::ledger::checkpoints::Published;
 use crate::log::leaf::NodeHash;
-use crate::run::RunError;
+use crate::run::error::RunError;
 use crate::witness::ask::WitnessClient;
 use crate::witness::submit::{Submitter, Witnessed};
 

@@ -13,7 +13,7 @@ use token_ledger::ledger::open::{Beginning, OpenError, create, open_log};
 use token_ledger::log::directory::DirectoryError;
 use token_ledger::log::sled::{SledDatabase, SledStore};
 use token_ledger::log::store::Store;
-use token_ledger::run::RunError;
+use token_ledger::run::error::RunError;
 use token_ledger::types::id::Seq;
 
 use crate::support::server::{CACHE_BYTES, Server, administrator, config};

@@ -60,6 +60,7 @@ mod http_clock;
 mod overload;
 mod http_narrowed;
 mod http_privacy;
+mod vault;
 mod vectors;
 mod witness;
 mod submission;

@@ -55,6 +55,11 @@ impl SledRows {
         Self::within(database, "tiles")
     }
 
+    /// Whether a write failed, after which nothing is written any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.database.is_poisoned()
+    }
+
     /// The value of a row, if there is one.
     ///
     /// # Errors

@@ -376,14 +376,13 @@ impl Model {
                 (command, Ok(Granted::Done))
             }
             Step::Erase { subject } => {
-                let id = subject_id(SUBJECTS[subject]);
-                let legal_basis = String::new();
-                let command = Command::EraseSubject { subject: id, reason, legal_basis };
+                let (owner, legal_basis) = (owner(SUBJECTS[subject]), String::new());
+                let command = Command::EraseSubject { owner, reason, legal_basis };
                 let party = &mut self.subjects[subject];
-                if !party.known || party.erased {
+                if party.erased {
                     return Some((command, Err(Refusal::UnknownSubject)));
                 }
-                party.erased = true;
+                (party.known, party.erased) = (true, true);
                 self.strike_tokens(|grant| grant.subject == Some(subject));
                 (command, Ok(Granted::Done))
             }

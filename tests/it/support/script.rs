@@ -213,7 +213,7 @@ impl Script {
             },
             "lift" => Command::LiftBlacklist { id: blacklist_id(line.word(1)), reason },
             "erase" => Command::EraseSubject {
-                subject: subject_id(line.word(1)),
+                owner: owner(line.word(1)),
                 reason,
                 legal_basis: "GDPR article 17".to_owned(),
             },

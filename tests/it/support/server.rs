@@ -10,7 +10,8 @@ use token_ledger::domain::client::{ClientMetadata, GrantType};
 use token_ledger::entropy::OsEntropy;
 use token_ledger::ledger::open::{Beginning, create};
 use token_ledger::oauth::pkce::CodeChallenge;
-use token_ledger::run::{RunError, Running, start};
+use token_ledger::run::error::RunError;
+use token_ledger::run::{Running, start};
 use token_ledger::types::secret::Secret;
 use token_ledger::types::time::Timestamp;
 
