@@ -250,6 +250,36 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether the answer is what it is for: a token, a code or a secret, which nobody has where nobody
+    /// waits for it any more. What takes something away is carried out all the same.
+    pub const fn is_for_its_answer(&self) -> bool {
+        match self {
+            Self::RegisterClient { .. }
+            | Self::RotateSecret { .. }
+            | Self::CreateGrant { .. }
+            | Self::RedeemCode { .. }
+            | Self::IssueToClient { .. }
+            | Self::Refresh(_) => true,
+            Self::CreateLedger { .. }
+            | Self::OpenLedger { .. }
+            | Self::CloseLedger
+            | Self::UpdateClient { .. }
+            | Self::SwitchClient { .. }
+            | Self::RevokeToken { .. }
+            | Self::RevokeGrant { .. }
+            | Self::AddBlacklist { .. }
+            | Self::LiftBlacklist { .. }
+            | Self::EraseSubject { .. }
+            | Self::AddKey { .. }
+            | Self::RetireKey { .. }
+            | Self::FailAuthentication { .. }
+            | Self::UseAssertion { .. }
+            | Self::ReadAudit { .. } => false,
+        }
+    }
+}
+
 /// A refresh as the edge prepared it.
 #[derive(Debug, Clone)]
 pub struct Refresh {

@@ -72,6 +72,7 @@ events! {
     LedgerOpened "ledger.opened" 1;
     LedgerClosed "ledger.closed" 1;
     ClockStepped "clock.stepped" 1;
+    LedgerStalled "ledger.stalled" 1;
     ClientRegistered "client.registered" 1;
     ClientUpdated "client.updated" 1;
     ClientSecretRotated "client.secret_rotated" 1;
@@ -181,6 +182,14 @@ data!(
         from: Timestamp,
         /// What it showed.
         to: Timestamp,
+    }
+);
+data!(
+    /// The disk made a batch wait for a second or more: nobody was answered meanwhile, and what a client
+    /// may repeat for a while, it may repeat for so much longer.
+    LedgerStalled {
+        /// For how many milliseconds, and not for longer than since the record before.
+        for_ms: u64,
     }
 );
 data!(

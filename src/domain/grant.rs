@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::domain::client::{ClientMetadata, Rotation};
 use crate::domain::command::{Draft, NoDraft, Refresh};
 use crate::domain::event::{
-    Cause, Event, GrantRevoked, RefreshRefusal, RefreshRefused, RefreshTokenRetried,
-    RefreshTokenReused, RefreshTokenRotated, RefreshTokenUsed, Reuse, Target,
+    Cause, Event, GrantRevoked, RefreshRefusal, RefreshRefused, RefreshTokenReused,
+    RefreshTokenRotated, RefreshTokenUsed, Reuse, Target,
 };
+use crate::domain::pauses::Pauses;
 use crate::domain::refusal::Refusal;
 use crate::domain::terms::Terms;
 use crate::types::digest::Digest;
@@ -189,6 +190,7 @@ impl Grant {
             | Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
             | Event::ClockStepped(_)
+            | Event::LedgerStalled(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)
             | Event::ClientSecretRotated(_)
@@ -243,13 +245,15 @@ impl Grant {
     /// Judges a refresh of this grant: the table of the documentation, row by row.
     ///
     /// `blocked` is what stands against the client, the subject or everything, `policy` the
-    /// client's metadata of today, so that a changed policy applies to old grants.
+    /// client's metadata of today, so that a changed policy applies to old grants, and `pauses` the times
+    /// in which nobody could be answered.
     pub fn refresh(
         &self,
         at: Timestamp,
         asked: &Refresh,
         policy: &ClientMetadata,
         blocked: Option<RefreshRefusal>,
+        pauses: &Pauses,
     ) -> Judgement<Refreshed> {
         // Someone else's token: whoever shows it, the owner's grant must not suffer for it.
         if asked.client != self.client {
@@ -275,7 +279,7 @@ impl Grant {
         if current.generation < asked.generation {
             return refused(asked, RefreshRefusal::Ahead);
         }
-        match current.excuse(at, asked, policy) {
+        match current.excuse(at, asked, policy, pauses) {
             Ok(retried) => match &asked.access {
                 Err(fault) => refused(asked, (*fault).into()),
                 Ok(_) => (vec![retried.into()], Ok(Refreshed::Successor)),
@@ -326,37 +330,6 @@ impl RefreshToken {
             let shadowed = self.shadowed.saturating_add(1);
             self.shadowed = if 0 < window.foreign_retries { shadowed } else { 0 };
         }
-    }
-
-    /// What excuses a spent token: its answer may have been lost, or a sibling process was faster.
-    fn excuse(
-        &self,
-        at: Timestamp,
-        asked: &Refresh,
-        policy: &ClientMetadata,
-    ) -> Result<RefreshTokenRetried, Reuse> {
-        let window = self.window.ok_or(Reuse::Spent)?;
-        // Only the true predecessor derives the current token; its own digest is not kept.
-        let is_predecessor = asked.generation.checked_add(1) == Some(self.generation)
-            && asked.successor == self.digest;
-        let closes_at = self.used_at.plus_seconds(u64::from(policy.grace_s));
-        if !is_predecessor || closes_at <= at {
-            return Err(Reuse::Spent);
-        }
-        // Processes of one host race all the time; only another origin is counted.
-        let other_origin = asked.tag != window.tag;
-        if other_origin {
-            if policy.grace_retries_max <= u32::from(window.foreign_retries) {
-                return Err(Reuse::Spent);
-            }
-            let in_a_row = u32::from(self.shadowed) + 1;
-            if 0 < policy.shadow_generations_max && policy.shadow_generations_max <= in_a_row {
-                return Err(Reuse::Shadowed);
-            }
-        }
-        let count = window.retries.saturating_add(1);
-        let generation = asked.generation;
-        Ok(RefreshTokenRetried { generation, count, tag: asked.tag, other_origin })
     }
 }
 

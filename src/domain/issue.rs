@@ -337,7 +337,7 @@ pub(super) fn refresh(view: &View<'_>, at: Timestamp, asked: &Refresh) -> Decisi
     if !owner.metadata.grant_types.contains(&GrantType::RefreshToken) {
         blocked = blocked.or(Some(RefreshRefusal::GrantType));
     }
-    let (events, outcome) = grant.refresh(at, asked, &owner.metadata, blocked);
+    let (events, outcome) = grant.refresh(at, asked, &owner.metadata, blocked, view.pauses());
     let about = about(grant);
     let mut facts = Vec::with_capacity(events.len() + 1);
     facts.extend(events.into_iter().map(|event| Fact::new(&about, event)));

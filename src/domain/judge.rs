@@ -8,7 +8,9 @@
 
 use crate::domain::command::Asked;
 use crate::domain::decide::{Decision, Fact, decide};
-use crate::domain::event::{AccessTokenIssued, ClockStepped, CodeRefusal, Event, RefreshRefusal};
+use crate::domain::event::{
+    AccessTokenIssued, ClockStepped, CodeRefusal, Event, LedgerStalled, RefreshRefusal,
+};
 use crate::domain::keys::ACCESS_TOKEN_PURPOSE;
 use crate::domain::record::{About, Actor, Record};
 use crate::domain::refusal::Refusal;
@@ -77,6 +79,9 @@ pub enum Breach {
     /// A refusal that is counted zero times, or is about nobody.
     #[error("it counts refusals that could not have happened")]
     Miscounted,
+    /// Of a wait that was longer than the time since the record before, or was none.
+    #[error("it tells of a wait that does not go with its own time, or of none")]
+    Stall,
     /// A step of the wall clock that nobody could have noticed so.
     #[error("it tells of a step of the clock that does not go with its own time, or of none")]
     Clock,
@@ -112,6 +117,9 @@ impl Judge {
         // Nobody asks for a step of the clock: it stands alone too.
         if let ([_], Event::ClockStepped(step)) = (command, &first.event) {
             return check_step(state, first, step).map_err(breach);
+        }
+        if let ([_], Event::LedgerStalled(stalled)) = (command, &first.event) {
+            return check_stall(state, first, stalled).map_err(breach);
         }
         // Refusals are counted, so each stands alone.
         match is_counted(&first.event) && command.len() == 1 {
@@ -257,6 +265,16 @@ fn check_step(state: &State, record: &Record, step: &ClockStepped) -> Result<(),
         && record.actor == Actor::Ledger
         && of_nobody;
     if right { Ok(()) } else { Err(Breach::Clock) }
+}
+
+/// The disk cannot have made anybody wait for longer than since the record before.
+fn check_stall(state: &State, record: &Record, stalled: &LedgerStalled) -> Result<(), Breach> {
+    let since = state.head().map_or(0, |head| record.at.micros().saturating_sub(head.at.micros()));
+    let right = (1..=since / 1000).contains(&stalled.for_ms)
+        && record.actor == Actor::Ledger
+        && record.about == About::default()
+        && record.origin.is_none();
+    if right { Ok(()) } else { Err(Breach::Stall) }
 }
 
 /// `fits` is asked whether the one who was refused is the grant's own client.

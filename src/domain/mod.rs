@@ -2,6 +2,8 @@
 //! no IO, no `async`. Start with `grant.rs`.
 
 pub mod grant;
+mod excuse;
+pub mod pauses;
 pub mod command;
 pub mod event;
 pub mod refusal;

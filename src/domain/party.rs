@@ -104,6 +104,15 @@ impl Keyed for Subject {
 }
 
 impl Client {
+    /// A client that authenticates without a secret has none: one that was given up does not come back
+    /// with the method.
+    pub(super) fn update(&mut self, metadata: ClientMetadata) {
+        if !metadata.has_secret() {
+            self.secrets.clear();
+        }
+        self.metadata = Arc::new(metadata);
+    }
+
     /// Two at most: the one being replaced stays for the time it was given.
     pub(super) fn replace_secret(&mut self, digest: Digest, previous_expires_at: Timestamp) {
         self.secrets.truncate(1);

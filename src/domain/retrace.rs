@@ -106,7 +106,8 @@ fn command(state: &State, record: &Record, rest: &[Record]) -> Option<Command> {
         | Event::RefreshRefused(_)
         | Event::CodeRefused(_)
         | Event::ClientAuthenticationFailed(_)
-        | Event::ClockStepped(_) => return None,
+        | Event::ClockStepped(_)
+        | Event::LedgerStalled(_) => return None,
     })
 }
 

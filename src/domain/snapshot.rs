@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::party::{Ban, Client};
+use crate::domain::pauses::Pauses;
 use crate::domain::snapshot::bytes::{Ended, Put, Take};
 use crate::domain::snapshot::entries::{
     put_grant, put_subject, put_token, take_grant, take_subject, take_token,
@@ -26,7 +27,7 @@ use crate::domain::terms::{Cover, Terms};
 use crate::types::digest::ShortDigest;
 
 /// The format that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The longest section, in bytes: a bound for who reads one.
 pub const SECTION_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -77,6 +78,7 @@ struct Summary {
     head: Option<Head>,
     issuer: String,
     everything: Ban,
+    pauses: Pauses,
     subjects: usize,
     grants: usize,
     tokens: usize,
@@ -125,11 +127,13 @@ impl State {
             terms: _,  // follow from the grants
             covers: _, // follow from the tokens
             issuer,
+            pauses,
         } = self;
         let summary = Summary {
             head: *head,
             issuer: issuer.clone(),
             everything: *everything,
+            pauses: pauses.clone(),
             subjects: subjects.places().count(),
             grants: grants.places().count(),
             tokens: tokens.places().count(),
@@ -210,6 +214,7 @@ impl Restoring {
                 state.head = summary.head;
                 state.issuer.clone_from(&summary.issuer);
                 state.everything = summary.everything;
+                state.pauses.clone_from(&summary.pauses);
                 state.subjects.reserve(summary.subjects);
                 state.grants.reserve(summary.grants);
                 state.tokens.reserve(summary.tokens);

@@ -13,6 +13,7 @@ use crate::domain::event::{
 };
 use crate::domain::grant::{Code, Grant, Held, Standing};
 use crate::domain::party::{Ban, Client, ClientSecret, Subject};
+use crate::domain::pauses::Pauses;
 use crate::domain::record::{About, Actor, Back, Record};
 use crate::domain::table::{Keyed, Slot, Table};
 use crate::domain::terms::{Cover, Kept, Terms};
@@ -109,6 +110,7 @@ pub struct State {
     pub(super) terms: Kept<Terms>,
     pub(super) covers: Kept<Cover>,
     pub(super) issuer: String,
+    pub(super) pauses: Pauses,
 }
 
 impl Default for State {
@@ -139,6 +141,7 @@ impl State {
             terms: Kept::default(),
             covers: Kept::default(),
             issuer: String::new(),
+            pauses: Pauses::default(),
         }
     }
 
@@ -148,6 +151,7 @@ impl State {
     pub fn apply(&mut self, record: &Record, leaf: LeafHash) -> Back {
         self.forget_expired(record.at);
         self.assertions.forget_lapsed(record.at);
+        self.pauses.note(&record.event, record.at, self.head.map(|head| head.at));
         let (seq, at) = (record.seq, record.at);
         match &record.event {
             Event::LedgerCreated(created) => self.issuer.clone_from(&created.issuer),
@@ -177,9 +181,9 @@ impl State {
                     key.retired_at = Some(at);
                 }
             }
-            Event::ClientUpdated(data) => self.change_client(record, |client| {
-                client.metadata = Arc::new((*data.metadata).clone());
-            }),
+            Event::ClientUpdated(data) => {
+                self.change_client(record, |client| client.update((*data.metadata).clone()));
+            }
             Event::ClientSecretRotated(data) => {
                 let (secret, expires_at) = (data.secret, data.previous_expires_at);
                 self.change_client(record, |client| client.replace_secret(secret, expires_at));
@@ -196,6 +200,7 @@ impl State {
             Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
             | Event::ClockStepped(_)
+            | Event::LedgerStalled(_)
             | Event::CodeRedeemed(_)
             | Event::CodeReplayed(_)
             | Event::CodeRefused(_)
@@ -371,6 +376,7 @@ impl State {
         self.covers.clear();
         self.head = base.head;
         self.everything = base.everything;
+        self.pauses.clone_from(&base.pauses);
     }
 
     /// Takes over a grant of another projection that this one has not, without the lists it stands in

@@ -6,6 +6,7 @@ use crate::domain::event::{Event, RefreshRefusal, Target};
 use crate::domain::grant::Grant;
 use crate::domain::lookup::blocked;
 use crate::domain::party::{Ban, Client, Subject};
+use crate::domain::pauses::Pauses;
 use crate::domain::record::{About, Back, Record};
 use crate::domain::state::{Entry, Key, State};
 use crate::domain::tokens::Token;
@@ -88,6 +89,11 @@ impl<'a> View<'a> {
     /// The blacklist entries on everything.
     pub fn everything(&self) -> Ban {
         self.top.everything()
+    }
+
+    /// When nobody could be answered.
+    pub fn pauses(&self) -> &'a Pauses {
+        &self.top.pauses
     }
 
     /// The time of the newest record: the log's own never goes back to before it.

@@ -128,6 +128,7 @@ fn key(fact: &Fact) -> Option<Key> {
         | Event::LedgerOpened(_)
         | Event::LedgerClosed(_)
         | Event::ClockStepped(_)
+        | Event::LedgerStalled(_)
         | Event::ClientRegistered(_)
         | Event::ClientUpdated(_)
         | Event::ClientSecretRotated(_)

@@ -9,46 +9,20 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::domain::command::Asked;
 use crate::domain::record::Actor;
 use crate::domain::state::State;
 use crate::ledger::clock_watch::JudgingTime;
 use crate::ledger::counters::Counters;
 use crate::ledger::replay::LogError;
+pub use crate::ledger::submit_error::SubmitError;
 use crate::ledger::tree::Tree;
 use crate::ledger::writer::{Answer, Writer};
 use crate::log::reached::Reached;
 use crate::log::room::Room;
 use crate::log::store::Store;
 use crate::types::time::Timestamp;
-
-/// Why a command has no answer. Whether it took effect is not known; asking again is safe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// The queue is full: try again in a moment.
-    #[error("the ledger has more to do than it can; try again in a moment")]
-    Overloaded,
-    /// The writer stopped, because a write failed or the process is stopping.
-    #[error("the ledger has stopped writing; an operator must look at it")]
-    Stopped,
-    /// The answer took longer than the configured time.
-    #[error("the ledger did not answer in time; try again in a moment")]
-    TimedOut,
-    /// The disk is nearly full: nothing happened.
-    #[error("the disk of the ledger is nearly full: make room on it, and writing goes on")]
-    NoRoom,
-}
-
-impl SubmitError {
-    /// Whether it is known that nothing happened.
-    pub const fn is_undone(self) -> bool {
-        match self {
-            Self::Overloaded | Self::NoRoom => true,
-            Self::Stopped | Self::TimedOut => false,
-        }
-    }
-}
 
 /// The bounds of queue and batch.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +44,14 @@ pub struct Limits {
 struct Pending {
     asked: Asked,
     reply: oneshot::Sender<Answer>,
+}
+
+impl Pending {
+    /// Nobody waits for the answer that it is for, so it is not begun: a client that was told to ask
+    /// again finds everything as it was.
+    fn is_in_vain(&self) -> bool {
+        self.reply.is_closed() && self.asked.command.is_for_its_answer()
+    }
 }
 
 #[allow(clippy::large_enum_variant)] // nearly all are commands: a box would cost each of them
@@ -120,7 +102,7 @@ impl Ledger {
     ) -> std::io::Result<Self> {
         let (queue, commands) = bounded(limits.queue_commands_max);
         let state = Arc::new(RwLock::new(state));
-        let writer = Writer::new(
+        let mut writer = Writer::new(
             Arc::clone(&store),
             Arc::clone(&tree),
             Arc::clone(&state),
@@ -128,6 +110,7 @@ impl Ledger {
             limits.coalesce_keys_max,
         )
         .recording_steps(limits.clock_step_warn_ms);
+        writer.measure_waits_by(Arc::new(SystemClock));
         let shared = Arc::new(Shared {
             queue,
             left_over: commands.clone(),
@@ -351,6 +334,7 @@ fn serve(
                 Err(_) => break,
             }
         }
+        batch.retain(|pending| !pending.is_in_vain());
         shared.turn_away(batch, &mut is_short);
         if !batch.is_empty() {
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;

@@ -1,6 +1,7 @@
 //! The writer, and how the rest of the program reaches it. One thread decides and appends;
 //! everything else reads.
 
+pub mod submit_error;
 pub mod handle;
 pub mod tree;
 pub mod checkpoints;

@@ -2,13 +2,14 @@
 //! after a failed append it stops, and only a restart (a replay) goes on. Never retries a disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use crate::clock::Clock;
 use crate::domain::command::{Asked, Command};
 use crate::domain::decide::{Decision, Fact, Granted, decide};
-use crate::domain::event::ClockStepped;
+use crate::domain::event::{ClockStepped, LedgerStalled};
 use crate::domain::record::{About, Actor, Record};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Head, State};
@@ -22,6 +23,9 @@ use crate::log::store::{Store, StoreError};
 use crate::types::digest::LeafHash;
 use crate::types::id::{RequestId, Seq};
 use crate::types::time::Timestamp;
+
+/// From which wait for the disk on it is recorded: what is shorter no client notices.
+const STALL: Duration = Duration::from_secs(1);
 
 /// What the ledger answers to a command, once it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,10 @@ pub struct Writer {
     judging: Arc<JudgingTime>,
     /// Both clocks, as they were read for this batch.
     reading: Reading,
+    /// What waits for the disk are measured by.
+    waits: Arc<dyn Clock>,
+    /// How long the disk made all wait with the batch before, where that was long and has no record.
+    stalled: Option<Duration>,
 }
 
 /// The records of one batch: durable together.
@@ -69,6 +77,7 @@ impl Writer {
         coalesce_keys_max: usize,
     ) -> Self {
         let reading = Reading { now: clock.now(), uptime: clock.uptime() };
+        let waits = Arc::clone(&clock);
         Self {
             store,
             tree,
@@ -81,7 +90,14 @@ impl Writer {
             watch: ClockWatch::new(u64::MAX),
             judging: Arc::default(),
             reading,
+            waits,
+            stalled: None,
         }
+    }
+
+    /// Measures waits for the disk, which takes its own time, by another clock than that of the log.
+    pub fn measure_waits_by(&mut self, waits: Arc<dyn Clock>) {
+        self.waits = waits;
     }
 
     /// The time that commands are judged by, for those who answer without a command.
@@ -111,6 +127,7 @@ impl Writer {
         let mut commands = commands.peekable();
         // The record of a start is the first one after that of a stop.
         if !commands.peek().is_some_and(|first| opens(first)) {
+            self.record_stall(&base, at);
             self.record_step(&base, at, false);
         }
         // Before the commands, so that it does not matter how they are cut into batches.
@@ -134,6 +151,7 @@ impl Writer {
         let at = self.begin(&base)?;
         if !closes {
             // The record of a clean stop is the last one: the clock was looked at before it.
+            self.record_stall(&base, at);
             self.record_step(&base, at, false);
         }
         self.record_counts(&base, at, closes);
@@ -146,9 +164,10 @@ impl Writer {
         self.batch.bytes.iter().map(|bytes| bytes.len() as u64).sum()
     }
 
-    /// Whether refusals were counted, or a step of the clock was noticed, that have no record yet.
+    /// Whether refusals were counted, or a step of the clock or a wait for the disk was noticed, that
+    /// have no record yet.
     pub fn has_counts(&self) -> bool {
-        self.coalescer.has_waiting() || self.watch.has_waiting()
+        self.coalescer.has_waiting() || self.watch.has_waiting() || self.stalled.is_some()
     }
 
     /// One reading of the clock per batch; the log's time never goes back.
@@ -171,10 +190,22 @@ impl Writer {
         let ClockStep { from, to } = step;
         tracing::warn!(%from, %to, "the wall clock stepped: look at it");
         let fact = Fact { about: About::default(), event: ClockStepped { from, to }.into() };
-        // Nobody asked for it: it is named after the record before, as no other one is.
-        let [a, b, c, d, e, f, g, h, ..] = *head.leaf.as_bytes();
-        let request = RequestId::from_bytes([a, b, c, d, e, f, g, h]);
-        self.record(base, at, Caused { fact, request, actor: Actor::Ledger, origin: None });
+        self.record(base, at, unasked(fact, &head));
+    }
+
+    /// How long the disk made all wait with the batch before, where it was long: clients that were not
+    /// answered are not to suffer for it.
+    fn record_stall(&mut self, base: &State, at: Timestamp) {
+        let (Some(stalled), Some(head)) = (self.stalled.take(), self.head(base)) else { return };
+        // In the log's time, which a clock that was set back meanwhile holds up.
+        let since = Duration::from_micros(at.micros().saturating_sub(head.at.micros()));
+        let for_ms = u64::try_from(stalled.min(since).as_millis()).unwrap_or(u64::MAX);
+        if for_ms == 0 {
+            return;
+        }
+        tracing::warn!(for_ms, "the disk made everybody wait: look at it");
+        let fact = Fact { about: About::default(), event: LedgerStalled { for_ms }.into() };
+        self.record(base, at, unasked(fact, &head));
     }
 
     fn record_counts(&mut self, base: &State, at: Timestamp, closes: bool) {
@@ -258,7 +289,10 @@ impl Writer {
     fn finish(&mut self) -> Result<(), LogError> {
         let Some((first, _)) = self.batch.records.first() else { return Ok(()) };
         self.has_failed = true;
+        let begun = self.waits.uptime();
         self.store.append(first.seq, &self.batch.bytes)?;
+        let took = self.waits.uptime().saturating_sub(begun);
+        self.stalled = Some(took).filter(|took| STALL <= *took);
         self.tree.grow(self.batch.records.iter().map(|(_, leaf)| *leaf))?;
         self.has_failed = false;
         let mut state = self.state.write();
@@ -267,6 +301,13 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// What nobody asked for: it is named after the record before, as no other one is.
+fn unasked(fact: Fact, before: &Head) -> Caused {
+    let [a, b, c, d, e, f, g, h, ..] = *before.leaf.as_bytes();
+    let request = RequestId::from_bytes([a, b, c, d, e, f, g, h]);
+    Caused { fact, request, actor: Actor::Ledger, origin: None }
 }
 
 fn opens(asked: &Asked) -> bool {

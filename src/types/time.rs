@@ -35,7 +35,12 @@ impl Timestamp {
 
     /// The instant `seconds` later, clamped to the year 9999.
     pub const fn plus_seconds(self, seconds: u64) -> Self {
-        Self::from_micros(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+        self.plus_micros(seconds.saturating_mul(1_000_000))
+    }
+
+    /// So many microseconds later; the last instant there is where there are none left.
+    pub const fn plus_micros(self, micros: u64) -> Self {
+        Self::from_micros(self.0.saturating_add(micros))
     }
 
     /// Whole seconds from `earlier` to here, 0 when `earlier` is later.

@@ -11,6 +11,7 @@ mod support;
 mod stories;
 mod cli;
 mod cli_answers;
+mod pauses;
 mod properties;
 mod simulation;
 mod crash;

@@ -2,7 +2,10 @@
 //! alone is told at the end: a cut tail, a changed last record, and a log that was written anew.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use token_ledger::clock::Clock;
 use token_ledger::crypto::keys::KeyFile;
 use token_ledger::domain::event::Event;
 use token_ledger::domain::record::Record;
@@ -15,13 +18,21 @@ use token_ledger::types::id::Seq;
 use token_ledger::types::time::Timestamp;
 
 use crate::support::recorded::everything;
+use crate::support::waits::Waits;
 
 type Log = Vec<Vec<u8>>;
 
-/// One in which everything happened, and then a start with a clock that had been set back.
+/// One in which everything happened, and then a start with a clock that had been set back, and a disk
+/// that made all wait.
 fn log() -> Log {
     let mut script = everything();
     script.run("9", &["open"]);
+    let waits = Arc::new(Waits::default());
+    script.world.measure_waits_by(Arc::clone(&waits) as Arc<dyn Clock>);
+    waits.each_s.store(2, Ordering::SeqCst);
+    script.run("30", &["audit g1"]);
+    waits.each_s.store(0, Ordering::SeqCst);
+    script.run("40", &["audit g1"]);
     script.world.bytes()
 }
 

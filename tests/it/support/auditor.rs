@@ -130,6 +130,7 @@ impl Auditor {
             | Event::LedgerOpened(_)
             | Event::LedgerClosed(_)
             | Event::ClockStepped(_)
+            | Event::LedgerStalled(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)
             | Event::ClientSecretRotated(_)

@@ -12,6 +12,7 @@ pub(crate) mod simulation;
 pub(crate) mod recorded;
 pub(crate) mod samples;
 pub(crate) mod server;
+pub(crate) mod waits;
 pub(crate) mod wire;
 pub(crate) mod frail;
 pub(crate) mod process;

@@ -172,6 +172,8 @@ pub(crate) struct Model {
     everything: u32,
     entries: Vec<(Struck, bool)>,
     named: usize,
+    /// When nobody could be answered: the time of the record that says so, and how long.
+    pauses: Vec<(Timestamp, u64)>,
 }
 
 type Outcome = Result<Granted, Refusal>;
@@ -188,6 +190,7 @@ impl Default for Model {
             everything: 0,
             entries: Vec::new(),
             named: 0,
+            pauses: Vec::new(),
         }
     }
 }
@@ -227,6 +230,17 @@ impl Names {
 }
 
 impl Model {
+    /// Nobody could be answered for so many microseconds before `end`.
+    pub(crate) fn pause(&mut self, end: Timestamp, micros: u64) {
+        self.pauses.push((end, micros));
+    }
+
+    /// How long nobody could be answered since `from`.
+    fn paused(&self, from: Timestamp) -> u64 {
+        let newest = self.pauses.iter().rev().take(32);
+        newest.filter(|(end, _)| from < *end).map(|(_, micros)| micros).sum()
+    }
+
     /// How many names were given.
     pub(crate) fn named(&self) -> usize {
         self.named

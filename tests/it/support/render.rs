@@ -185,6 +185,7 @@ impl Names {
             Event::ClockStepped(data) => {
                 format!("from {} to {}", second(data.from), second(data.to))
             }
+            Event::LedgerStalled(data) => format!("for {} ms", data.for_ms),
             Event::LedgerClosed(_)
             | Event::ClientRegistered(_)
             | Event::ClientUpdated(_)

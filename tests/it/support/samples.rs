@@ -7,9 +7,9 @@ use token_ledger::domain::event::{
     ClientAssertionUsed, ClientAuthenticationFailed, ClientDisabled, ClientEnabled,
     ClientRegistered, ClientSecretRotated, ClientUpdated, ClockStepped, CodeIssued, CodeRedeemed,
     CodeRefusal, CodeRefused, CodeReplayed, Event, GrantCreated, GrantRevoked, How, KeyAdded,
-    KeyRetired, LedgerClosed, LedgerCreated, LedgerOpened, RefreshRefusal, RefreshRefused,
-    RefreshTokenIssued, RefreshTokenRetried, RefreshTokenReused, RefreshTokenRotated,
-    RefreshTokenUsed, Reuse, SubjectErased, SubjectRegistered, Target,
+    KeyRetired, LedgerClosed, LedgerCreated, LedgerOpened, LedgerStalled, RefreshRefusal,
+    RefreshRefused, RefreshTokenIssued, RefreshTokenRetried, RefreshTokenReused,
+    RefreshTokenRotated, RefreshTokenUsed, Reuse, SubjectErased, SubjectRegistered, Target,
 };
 use token_ledger::domain::record::{About, Actor, Back, Origin, Record};
 use token_ledger::log::leaf::leaf_hash;
@@ -89,6 +89,7 @@ fn of_the_ledger() -> Vec<Event> {
         LedgerClosed {}.into(),
         ClockStepped { from: AT, to: LATER }.into(),
         ClockStepped { from: LATER, to: AT }.into(),
+        LedgerStalled { for_ms: 41_000 }.into(),
     ]
 }
 

@@ -29,7 +29,7 @@ use crate::support::names::{client_id, digest, key_id, scope, sealed};
 /// The story time 0, so that a clock may also step back.
 pub(crate) const EPOCH_S: u64 = 1_000_000;
 const COALESCE_KEYS_MAX: usize = 64;
-const CLOCK_STEP_MS: u64 = 5000;
+pub(crate) const CLOCK_STEP_MS: u64 = 5000;
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
@@ -135,6 +135,11 @@ impl World {
         let answers = self.writer.commit(asked.iter())?;
         assert_eq!(answers.len(), asked.len(), "every command is answered");
         Ok(answers)
+    }
+
+    /// From now on the disk takes as long as this clock says.
+    pub(crate) fn measure_waits_by(&mut self, waits: Arc<dyn Clock>) {
+        self.writer.measure_waits_by(waits);
     }
 
     /// Lets the time pass in which refusals are only counted.

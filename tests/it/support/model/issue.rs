@@ -223,6 +223,8 @@ impl Model {
         if !policy.may_refresh {
             return refuse(RefreshRefusal::GrantType);
         }
+        let opened_at = self.grants[index].window.map(|(opened_at, ..)| opened_at);
+        let paused = opened_at.map_or(0, |opened_at| self.paused(opened_at));
         let grant = &mut self.grants[index];
         let Some(current) = grant.generation else { return refuse(RefreshRefusal::Ahead) };
         if current < generation || (current == generation && forged) {
@@ -249,7 +251,8 @@ impl Model {
         let Some((opened_at, first, others)) = &mut grant.window else {
             return Err(Refusal::Reused);
         };
-        let in_time = at < opened_at.plus_seconds(u64::from(policy.grace_s));
+        let grace_micros = u64::from(policy.grace_s) * 1_000_000 + paused;
+        let in_time = at < opened_at.plus_micros(grace_micros);
         let other = host != *first;
         let worn_out = policy.retries_max <= *others
             || (0 < policy.shadow_max && policy.shadow_max <= grant.row + 1);

@@ -1,11 +1,13 @@
 //! The ledger under simulation: the real writer over a store that fails and survives, and beside
 //! it a reader who folds only what is durable, record by record, and judges it.
 
+use token_ledger::clock::Clock;
 use token_ledger::domain::command::Command;
 use token_ledger::domain::event::Event;
 use token_ledger::domain::record::Record;
 use token_ledger::domain::snapshot::Restoring;
 use token_ledger::domain::state::State;
+use token_ledger::ledger::clock_watch::{ClockWatch, Reading};
 use token_ledger::ledger::replay::{LogError, verify_next};
 use token_ledger::ledger::writer::Answer;
 use token_ledger::log::memory::Fault;
@@ -16,7 +18,7 @@ use token_ledger::types::time::Timestamp;
 
 use crate::merkle::mth;
 use crate::support::auditor::Auditor;
-use crate::support::world::{World, check_lists};
+use crate::support::world::{CLOCK_STEP_MS, World, check_lists};
 
 pub(crate) struct Machine {
     pub(crate) world: World,
@@ -33,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) counted: u64,
     /// How far the wall clock was set since the last start, by the records.
     pub(crate) stepped_micros: i64,
+    /// What the writer will notice of steps.
+    watch: ClockWatch,
 }
 
 impl Machine {
@@ -48,6 +52,7 @@ impl Machine {
             reuses: 0,
             counted: 0,
             stepped_micros: 0,
+            watch: ClockWatch::new(CLOCK_STEP_MS),
         };
         new.catch_up();
         new
@@ -61,6 +66,28 @@ impl Machine {
             assert!(answer.seq.is_none_or(|seq| (seq.0 as usize) < self.leaves.len()));
         }
         Ok(answers)
+    }
+
+    /// For how many microseconds nobody could be answered before the batch that is judged at `at`, by
+    /// what it will say first: that the ledger was opened, or that the clock was put forward.
+    pub(crate) fn paused_before(&mut self, at: Timestamp, opens: bool) -> u64 {
+        let Some(head) = self.durable.head() else { return 0 };
+        let clock = &self.world.clock;
+        let reading = Reading { now: clock.now(), uptime: clock.uptime() };
+        let passed = at.micros() - head.at.micros();
+        // The first look of a start comes after its record, which is of the same instant.
+        let newest = if opens { at } else { head.at };
+        let step = self.watch.step(reading, Some(newest), false);
+        match step.filter(|_| !opens) {
+            Some(step) => passed.min(step.to.micros().saturating_sub(step.from.micros())),
+            None => {
+                if opens {
+                    passed
+                } else {
+                    0
+                }
+            }
+        }
     }
 
     pub(crate) fn flush_counts(&mut self, closes: bool) -> Result<(), LogError> {
@@ -94,6 +121,7 @@ impl Machine {
             }
             None => self.world.reopened(),
         };
+        self.watch = ClockWatch::new(CLOCK_STEP_MS);
         assert!(known <= self.world.end(), "an acknowledged record is missing");
         let unheard = self.world.end().0 - known.0;
         self.catch_up();

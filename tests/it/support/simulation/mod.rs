@@ -242,6 +242,8 @@ impl Simulation {
     fn commit(&mut self, batch: Vec<Ticket>) {
         let at = self.machine.world.now();
         let before = self.fault.map(|_| (self.model.clone(), self.assertions.clone()));
+        let opens = matches!(batch.first().map(|first| first.wish), Some(Wish::Open { .. }));
+        self.pause(at, opens);
         let (mut commands, mut expected) = (Vec::new(), Vec::new());
         for ticket in batch {
             let Some((command, outcome, made)) = self.compose(at, ticket.wish) else {
@@ -324,10 +326,18 @@ impl Simulation {
         assert_eq!(0 < unheard, fault == Fault::Kept, "a batch is there as a whole or not");
     }
 
+    fn pause(&mut self, at: Timestamp, opens: bool) {
+        match self.machine.paused_before(at, opens) {
+            0 => {}
+            micros => self.model.pause(at, micros),
+        }
+    }
+
     fn flush_counts(&mut self) {
+        let before = (self.model.clone(), self.assertions.clone());
+        self.pause(self.machine.world.now(), false);
         if self.machine.flush_counts(false).is_err() {
-            let unchanged = (self.model.clone(), self.assertions.clone());
-            self.fail(Some(unchanged));
+            self.fail(Some(before));
         }
     }
 
