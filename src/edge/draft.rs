@@ -77,6 +77,7 @@ impl Edge {
             Some(asked) => asked.clone(),
             None => granted,
         };
+        let wall = self.ledger.wall_clock();
         let lifetime_s = u64::from(wanted.metadata.access_token_lifetime_s);
         // Whole seconds, as on the wire: the record says exactly what the token says.
         let issued_at = Timestamp::from_seconds(now.seconds());
@@ -98,7 +99,8 @@ impl Edge {
                     aud: audience.clone(),
                     client_id: wanted.client.clone(),
                     scope: scope.clone(),
-                    iat: issued_at,
+                    // Where the clock was put forward and right again, nobody is shown the future.
+                    iat: issued_at.min(Timestamp::from_seconds(wall.seconds())),
                     exp: expires_at,
                     jti: jti.clone(),
                 };

@@ -14,6 +14,7 @@ use crate::oauth::error::ErrorCode;
 use crate::oauth::registration::{self, RawRegistration, RawUpdate};
 use crate::types::id::{ClientId, SubjectId};
 use crate::types::secret::Secret;
+use crate::types::time::Timestamp;
 
 /// How long a replaced secret is accepted besides the new one unless the request says otherwise.
 pub const PREVIOUS_SECRET_LIFETIME_S: u64 = 86_400;
@@ -119,7 +120,8 @@ impl Edge {
     /// Gives a client another secret; the one before it is accepted for `previous_lifetime_s` more.
     ///
     /// # Errors
-    /// `not_found`, or a conflict for a public client.
+    /// `not_found`, or a conflict: for a public client, and while the secret before the present one is
+    /// accepted still, which this would end; without a lifetime for the present one both end.
     pub async fn rotate_secret(
         &self,
         actor: Actor,
@@ -131,11 +133,29 @@ impl Edge {
             let what = "previous_lifetime_s must be 0 to 2592000 seconds";
             return Err(Fault::refused(ErrorCode::InvalidRequest, what));
         }
+        let _turn = self.changing.lock().await;
+        if 0 < previous_lifetime_s
+            && let Some(until) = self.older_secret_until(id)
+        {
+            let what = format!(
+                "the secret before the present one is accepted until {until}, as was promised: wait for \
+                 that, or end both of them with previous_lifetime_s 0"
+            );
+            return Err(Fault::refused(ErrorCode::Conflict, what));
+        }
         let minted = new_client_secret(self.entropy.as_ref());
         let (client, secret) = (id.clone(), minted.digest);
         let command = Command::RotateSecret { client, secret, previous_lifetime_s };
         self.submit(self.asked(actor, Some(caller.in_clear()), command)).await?.outcome?;
         Ok(minted.token)
+    }
+
+    /// Until when the secret is accepted that the present one replaced; none where there is none.
+    fn older_secret_until(&self, id: &ClientId) -> Option<Timestamp> {
+        let now = self.ledger.now();
+        let state = self.ledger.state();
+        let older = state.client(id)?.secrets.get(1)?;
+        older.expires_at.filter(|until| now < *until)
     }
 
     /// Disables or enables a client.

@@ -156,6 +156,11 @@ impl Ledger {
         self.shared.judging.at(self.shared.clock.now(), newest)
     }
 
+    /// What the wall clock shows, which is before [`Ledger::now`] for as long as it was set back.
+    pub fn wall_clock(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
     /// Asks for a command and waits until what follows from it is durable.
     ///
     /// # Errors

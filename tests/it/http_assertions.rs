@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::hmac;
+use base64::Engine as _;
 use serde_json::{Value, json};
 use token_ledger::oauth::credentials::JWT_BEARER;
 
@@ -314,6 +315,30 @@ async fn c9_an_assertion_proves_once_also_after_a_restart() {
     let counts: u64 = failed.iter().map(|record| record["data"]["count"].as_u64().unwrap()).sum();
     assert_eq!(counts, 6);
     assert!(failed.iter().all(|record| record["data"]["method"] == "private_key_jwt"));
+}
+
+/// The log's time stands still until the clock has caught up: clients, who go by the right one, are not
+/// kept out meanwhile, and nothing proves twice.
+#[actix_web::test]
+async fn c8_c9_a_clock_that_was_put_forward_and_right_again_keeps_nobody_out() {
+    let mut server = Server::start().await;
+    let key = Key::eddsa("ed");
+    robot(&server, &[&key]).await;
+    server.clock.step_s(3600);
+    server.tokens("alice").await;
+    server.clock.step_s(-3600);
+    let used = good(&key);
+    let answer = prove(&server, &used).await.is(200);
+    is_refused(&server, prove(&server, &used).await, "it was used").await;
+    // Nor does a token come from the future.
+    let access = answer.text("access_token");
+    let payload = access.split('.').nth(1).unwrap();
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(claims["iat"], NOW_S);
+    server.restart().await;
+    server.clock.advance_s(50);
+    is_refused(&server, prove(&server, &used).await, "it was used before the restart").await;
 }
 
 #[actix_web::test]

@@ -1,6 +1,6 @@
 //! Client authentication over HTTP (RFC 6749 section 2.3), by the rows of the conformance table.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::server::{Party, Server, VERIFIER, photos};
 use crate::support::wire::{Answer, Call};
@@ -131,6 +131,49 @@ async fn a_replaced_secret_is_accepted_for_the_time_it_was_given() {
     server.token(&new, &[OWN]).await.is(200);
     server.clock.advance_s(60);
     server.token(&old, &[OWN]).await.fails_with(401, "invalid_client");
+    server.token(&new, &[OWN]).await.is(200);
+}
+
+#[actix_web::test]
+async fn a_secret_that_was_promised_more_time_is_not_ended_by_asking_again() {
+    let server = Server::start().await;
+    let old = post_client(&server, "client_secret_basic").await;
+    let path = format!("/admin/clients/{}/secret", old.id);
+    let rotate = async |seconds: u64| {
+        let body = json!({ "previous_lifetime_s": seconds });
+        server.administer("POST", &path, Some(body)).await
+    };
+    rotate(60).await.is(200);
+    rotate(60).await.fails_with(409, "conflict");
+    server.token(&old, &[OWN]).await.is(200);
+    // In an emergency both are ended, and nobody has to wait.
+    rotate(0).await.is(200);
+    server.token(&old, &[OWN]).await.fails_with(401, "invalid_client");
+    rotate(60).await.is(200);
+    server.clock.advance_s(60);
+    rotate(60).await.is(200);
+}
+
+#[actix_web::test]
+async fn a_secret_that_was_given_up_with_its_method_does_not_come_back_with_it() {
+    let mut server = Server::start().await;
+    let old = post_client(&server, "client_secret_basic").await;
+    let path = format!("/admin/clients/{}", old.id);
+    let patch = async |server: &Server, change: Value| {
+        server.administer("PATCH", &path, Some(change)).await.is(200);
+    };
+    let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "one",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }] });
+    let change = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": keys });
+    patch(&server, change).await;
+    let back = json!({ "token_endpoint_auth_method": "client_secret_basic", "jwks": null });
+    patch(&server, back).await;
+    server.token(&old, &[OWN]).await.fails_with(401, "invalid_client");
+    server.restart().await;
+    server.token(&old, &[OWN]).await.fails_with(401, "invalid_client");
+    let body = json!({ "previous_lifetime_s": 0 });
+    let answer = server.administer("POST", &format!("{path}/secret"), Some(body)).await.is(200);
+    let new = Party { id: old.id.clone(), secret: Some(answer.text("client_secret")) };
     server.token(&new, &[OWN]).await.is(200);
 }
 

@@ -2,7 +2,8 @@
 //! not durable, and who can still be answered is.
 
 use serde_json::json;
-use token_ledger::domain::command::{Asked, Command};
+use token_ledger::crypto::digest::access_token;
+use token_ledger::domain::command::{Asked, Command, TokenRef};
 use token_ledger::domain::record::Actor;
 use token_ledger::log::memory::Fault;
 use token_ledger::log::room::Room;
@@ -106,4 +107,45 @@ async fn e43_a_full_queue_turns_away_and_those_who_wait_are_served() {
     }
     frail.token().await.is(200);
     assert!(frail.ledger.stop().is_ok());
+}
+
+/// Whoever is told to ask again finds everything as it was; what takes something away is done all the
+/// same.
+#[actix_web::test]
+async fn what_nobody_waits_for_is_not_begun_where_the_answer_is_all_of_it() {
+    let frail = Frail::start(64);
+    let first = frail.token().await.is(200).text("access_token");
+    let before = frail.gate.store().end().unwrap();
+    frail.gate.shut();
+    let waiting = async {
+        frail.token().await.is(200);
+    };
+    let meanwhile = async {
+        until(|| frail.gate.has_waiting()).await;
+        // Both give up at once: the first was for a secret, the other takes a token away.
+        for command in [register(), revoke(&first)] {
+            let request = RequestId::from_bytes([7; 8]);
+            let actor = Actor::Client("job".parse().unwrap());
+            let asked = Asked { request, actor, origin: None, command };
+            frail.ledger.post(asked);
+        }
+        frail.gate.open();
+    };
+    tokio::join!(waiting, meanwhile);
+    frail.token().await.is(200);
+    let body = frail.ask("introspect", &[("token", &first)]).await.is(200).json();
+    assert_eq!(body["active"], json!(false), "it was revoked");
+    // Two tokens that were waited for, and the revocation.
+    assert_eq!(frail.gate.store().end().unwrap().0, before.0 + 3);
+    assert!(frail.ledger.stop().is_ok());
+}
+
+fn register() -> Command {
+    let client = "late".parse().unwrap();
+    Command::RegisterClient { client, metadata: Box::default(), secret: None }
+}
+
+fn revoke(token: &str) -> Command {
+    let token = TokenRef::Access(access_token(token));
+    Command::RevokeToken { client: "job".parse().unwrap(), token }
 }
