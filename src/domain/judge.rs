@@ -6,6 +6,7 @@
 //! came before; the facts must be the same. So there is one set of rules, not two that drift apart.
 //! A rule that changes must keep judging what was written under the old one.
 
+use crate::domain::client::AccessTokenFormat;
 use crate::domain::command::Asked;
 use crate::domain::decide::{Decision, Fact, decide};
 use crate::domain::event::{
@@ -17,6 +18,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::retrace::retrace;
 use crate::domain::state::State;
 use crate::domain::view::View;
+use crate::types::digest::Digest;
 use crate::types::id::{ClientId, Seq};
 
 /// The most records that one command leads to.
@@ -127,6 +129,53 @@ impl Judge {
             false => redecide(state, first, command),
         }
     }
+}
+
+impl Judge {
+    /// As [`Judge::judge`] for the last command of evidence that may end anywhere: it may be cut short, but
+    /// the rules must lead to the records that are there, whatever would have come behind them.
+    ///
+    /// # Errors
+    /// As [`Judge::judge`], but for [`Breach::Incomplete`].
+    pub fn judge_beginning(&mut self, state: &State, command: &[Record]) -> Result<(), Unlawful> {
+        match self.judge(state, command) {
+            Err(Unlawful { what: Breach::Incomplete { .. }, .. }) => begins(state, command),
+            judged => judged,
+        }
+    }
+}
+
+/// Whether the rules lead to these records and then to an access token, if there is one to stand in.
+fn begins(state: &State, command: &[Record]) -> Result<(), Unlawful> {
+    let (Some(first), Some(last)) = (command.first(), command.last()) else { return Ok(()) };
+    let Some(next) = stand_in(state, last) else { return Ok(()) };
+    let whole: Vec<Record> = command.iter().cloned().chain([next]).collect();
+    match redecide(state, first, &whole) {
+        // What is wrong with the one that stands in is not said by anybody.
+        Err(unlawful) if unlawful.seq <= last.seq => Err(unlawful),
+        Err(_) | Ok(()) => Ok(()),
+    }
+}
+
+/// An access token within what was granted, as the record behind `last`.
+fn stand_in(state: &State, last: &Record) -> Option<Record> {
+    let granted = state.grant(&last.about.grant?);
+    let (scope, audience) = match (&last.event, granted) {
+        (_, Some(grant)) => (grant.scope.clone(), grant.resources.clone()),
+        (Event::GrantCreated(data), None) => (data.scope.clone(), data.resources.clone()),
+        (_, None) => Default::default(),
+    };
+    let issued = AccessTokenIssued {
+        digest: Digest::from_bytes([0; 32]),
+        jti: None,
+        format: AccessTokenFormat::Opaque,
+        key: None,
+        scope,
+        audience,
+        expires_at: last.at,
+        generation: None,
+    };
+    Some(Record { seq: last.seq.next(), event: issued.into(), ..last.clone() })
 }
 
 fn is_counted(event: &Event) -> bool {

@@ -2,7 +2,7 @@
 //! what was signed, and every command as the rules have it. Pure; the bytes are handed in.
 
 use crate::domain::event::Event;
-use crate::domain::judge::{Breach, COMMAND_RECORDS_MAX, Judge, Unlawful};
+use crate::domain::judge::{COMMAND_RECORDS_MAX, Judge, Unlawful};
 use crate::domain::record::{NotARecord, Record};
 use crate::domain::state::{Head, State};
 use crate::ledger::replay::{Broken, Verified, check_back, check_chain};
@@ -181,10 +181,11 @@ impl Verifier {
 
     /// Judges the command under way, and folds it in.
     fn close(&mut self, end: End) -> Result<(), Fault> {
-        let unlawful = match self.judge.judge(&self.state, &self.command) {
-            Err(Unlawful { what: Breach::Incomplete { .. }, .. }) if end == End::Anywhere => None,
-            judged => judged.err(),
+        let judged = match end {
+            End::Whole => self.judge.judge(&self.state, &self.command),
+            End::Anywhere => self.judge.judge_beginning(&self.state, &self.command),
         };
+        let unlawful = judged.err();
         for (record, leaf) in self.command.drain(..).zip(self.leaves.drain(..)) {
             let seq = record.seq;
             // A wrong link is the plainer fault, and may be why the rules say no.

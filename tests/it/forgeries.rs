@@ -2,10 +2,10 @@
 //! and the time, and that tell what could not have happened. The judge names the record.
 
 use token_ledger::domain::client::{AuthMethod, Rotation};
-use token_ledger::domain::event::{Cause, Event, GrantRevoked};
+use token_ledger::domain::event::{Cause, Event, GrantRevoked, How};
 use token_ledger::domain::record::{Actor, Record};
 use token_ledger::domain::state::State;
-use token_ledger::evidence::verifier::Fault;
+use token_ledger::evidence::verifier::{End, Fault, Verifier, read};
 use token_ledger::ledger::replay::{back, verify_next};
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::types::id::{RequestId, Seq};
@@ -472,5 +472,80 @@ fn a_log_that_ends_inside_a_command_is_found_where_it_must_be_whole() {
         let cut = written(&history[..=place(&history, kind, 0)]);
         let fault = verify(&cut).err().unwrap_or_else(|| panic!("{kind}: nothing was found"));
         assert!(fault.to_string().contains("in the same command, which is not there"), "{fault}");
+    }
+}
+
+/// Whether a log verifies that somebody asked for up to a number, and what is wrong with it.
+fn cut_anywhere(log: &[Vec<u8>]) -> Result<(), Fault> {
+    let mut verifier = Verifier::default();
+    log.iter().try_for_each(|bytes| verifier.take(read(bytes)))?;
+    verifier.finish(End::Anywhere).map(drop)
+}
+
+#[test]
+fn evidence_may_end_anywhere_but_not_with_what_the_rules_cannot_begin() {
+    let mut history = history();
+    let log = written(&history);
+    for end in 1..=log.len() {
+        assert!(cut_anywhere(&log[..end]).is_ok(), "cut at {end}");
+    }
+    // While grants are live, and one is dead.
+    history.truncate(place(&history, "subject.erased", 0));
+    let end = history.len();
+    let last = |kind: &str, change: &dyn Fn(&mut Record)| {
+        let mut record = history[place(&history, kind, 0)].clone();
+        record.request = RequestId::from_bytes(*b"forgery!");
+        record.at = history[end - 1].at;
+        change(&mut record);
+        let mut forged = history.clone();
+        forged.push(record);
+        cut_anywhere(&written(&forged))
+    };
+    let rotated = |from: u32, to: u32| {
+        move |record: &mut Record| {
+            let Event::RefreshTokenRotated(data) = &mut record.event else { panic!() };
+            (data.from, data.to) = (from, to);
+        }
+    };
+    let live = history.iter().rposition(|r| r.event.kind() == "refresh_token.issued").unwrap();
+    let of_live = |record: &mut Record| {
+        record.about = history[live].about.clone();
+        record.actor = history[live].actor.clone();
+    };
+    let lawful = last("refresh_token.rotated", &|record| {
+        of_live(record);
+        rotated(0, 1)(record);
+        let Event::RefreshTokenRotated(data) = &mut record.event else { panic!() };
+        data.expires_at = Some(record.at.plus_seconds(30 * 24 * 3600));
+    });
+    lawful.unwrap_or_else(|fault| panic!("the beginning of a refresh: {fault}"));
+    let forged = [
+        ("a refresh of a dead grant", last("refresh_token.rotated", &|_| {})),
+        (
+            "generations that were skipped",
+            last("refresh_token.rotated", &|record| {
+                of_live(record);
+                rotated(7, 99)(record);
+            }),
+        ),
+        ("a code of a dead grant", last("code.redeemed", &|_| {})),
+        (
+            "a grant of nobody",
+            last("grant.created", &|record| {
+                record.about.subject = None;
+                record.about.client = Some(client_id("ghost"));
+                record.about.grant = Some(grant_id("ghost"));
+                record.actor = Actor::Client(client_id("ghost"));
+                let Event::GrantCreated(data) = &mut record.event else { panic!() };
+                (data.how, data.code) = (How::ClientCredentials, None);
+            }),
+        ),
+    ];
+    for (what, told) in forged {
+        match told {
+            Err(Fault::Unlawful(found)) => assert_eq!(found.seq, Seq(end as u64), "{what}"),
+            Err(fault) => panic!("{what}: {fault}"),
+            Ok(()) => panic!("{what}: nothing was found"),
+        }
     }
 }
