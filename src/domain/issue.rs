@@ -12,6 +12,7 @@ use crate::domain::grant::{Code, Grant, Standing};
 use crate::domain::party::Client;
 use crate::domain::record::About;
 use crate::domain::refusal::Refusal;
+use crate::domain::state::Key;
 use crate::domain::view::View;
 use crate::types::digest::Digest;
 use crate::types::id::{ClientId, GrantId};
@@ -37,10 +38,11 @@ fn issued(draft: &Draft, generation: Option<u32>) -> AccessTokenIssued {
     }
 }
 
-/// Whether the key that signed `draft` was blacklisted meanwhile: the edge signs with another one.
+/// Whether the key that signed `draft` was blacklisted meanwhile: the edge signs with another one. A key
+/// never comes back, though its entry is lifted.
 fn is_signed_in_vain(view: &View<'_>, draft: &Draft) -> bool {
     let key = draft.key.as_ref().and_then(|kid| view.key(kid));
-    key.is_some_and(|key| key.ban.is_in_force())
+    key.is_some_and(Key::is_burnt)
 }
 
 /// Whether new tokens may be issued to a client at all.

@@ -6,7 +6,7 @@
 //! came before; the facts must be the same. So there is one set of rules, not two that drift apart.
 //! A rule that changes must keep judging what was written under the old one.
 
-use crate::domain::client::AccessTokenFormat;
+use crate::domain::client::{ACCESS_TOKEN_LIFETIME_S_MAX, AccessTokenFormat};
 use crate::domain::command::Asked;
 use crate::domain::decide::{Decision, Fact, decide};
 use crate::domain::event::{
@@ -20,6 +20,9 @@ use crate::domain::state::State;
 use crate::domain::view::View;
 use crate::types::digest::Digest;
 use crate::types::id::{ClientId, Seq};
+
+/// By how many seconds a clock may have been set back between the making of a token and its record.
+const CLOCK_SLACK_S: u64 = 3600;
 
 /// The most records that one command leads to.
 pub const COMMAND_RECORDS_MAX: usize = 3;
@@ -78,6 +81,9 @@ pub enum Breach {
     /// A token was signed by a key that the log does not know as one.
     #[error("it names a signing key that was not added before")]
     UnknownKey,
+    /// A token that lives longer than any client's may.
+    #[error("it lives longer than an access token may")]
+    Lifetime,
     /// A refusal that is counted zero times, or is about nobody.
     #[error("it counts refusals that could not have happened")]
     Miscounted,
@@ -203,7 +209,7 @@ fn redecide(state: &State, first: &Record, command: &[Record]) -> Result<(), Unl
     for record in command {
         if let Event::AccessTokenIssued(issued) = &record.event {
             let seq = record.seq;
-            check_key(state, issued).map_err(|what| Unlawful { seq, what })?;
+            check_token(state, record, issued).map_err(|what| Unlawful { seq, what })?;
         }
     }
     let mut found = Err(untraced(first, command));
@@ -275,8 +281,12 @@ fn is_the_same(fact: &Fact, record: &Record) -> bool {
     fact.about == record.about && fact.event == record.event
 }
 
-/// A token is signed by a key whose record is older than the token.
-fn check_key(state: &State, issued: &AccessTokenIssued) -> Result<(), Breach> {
+/// A token lives no longer than any may, and is signed by a key whose record is older than the token.
+fn check_token(state: &State, record: &Record, issued: &AccessTokenIssued) -> Result<(), Breach> {
+    let longest_s = u64::from(ACCESS_TOKEN_LIFETIME_S_MAX) + CLOCK_SLACK_S;
+    if record.at.plus_seconds(longest_s) < issued.expires_at {
+        return Err(Breach::Lifetime);
+    }
     let Some(kid) = &issued.key else { return Ok(()) };
     match state.key(kid) {
         Some(key) if key.purpose == ACCESS_TOKEN_PURPOSE => Ok(()),

@@ -428,6 +428,16 @@ const FORGERIES: &[(&str, Forge, &str)] = &[
         "no such key in use",
     ),
     (
+        "a token that lives for years",
+        |h| {
+            change(h, "access_token.issued", 1, |r| {
+                let Event::AccessTokenIssued(data) = &mut r.event else { panic!("another event") };
+                data.expires_at = r.at.plus_seconds(3 * 365 * 86_400);
+            })
+        },
+        "it lives longer than an access token may",
+    ),
+    (
         "a code with another digest than its refresh token's first",
         |h| {
             change(h, "refresh_token.issued", 0, |r| {

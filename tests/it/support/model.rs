@@ -157,7 +157,8 @@ enum Struck {
 /// A signing key: how many entries are in force on it, and whether it is retired.
 #[derive(Debug, Default, Clone, Copy)]
 struct Key {
-    entries: u32,
+    /// Whether it was ever on the blacklist.
+    burnt: bool,
     retired: bool,
 }
 
@@ -268,7 +269,7 @@ impl Model {
 
     /// Whether what the newest key signs would be dead at birth.
     fn signs_in_vain(&self) -> bool {
-        self.keys.last().is_some_and(|key| 0 < key.entries)
+        self.keys.last().is_some_and(|key| key.burnt)
     }
 
     fn key(&self, nth_newest: usize) -> usize {
@@ -384,7 +385,7 @@ impl Model {
                     Struck::Nothing => {}
                     Struck::Subject(subject) => self.subjects[subject].entries -= 1,
                     Struck::Client(client) => self.clients[client].entries -= 1,
-                    Struck::Key(key) => self.keys[key].entries -= 1,
+                    Struck::Key(_) => {}
                     Struck::All => self.everything -= 1,
                 }
                 (command, Ok(Granted::Done))
@@ -492,7 +493,7 @@ impl Model {
             }
             Struck::Client(client) => self.clients[client].entries += 1,
             Struck::Key(key) => {
-                self.keys[key].entries += 1;
+                self.keys[key].burnt = true;
                 self.tokens.iter_mut().for_each(|token| token.struck |= token.key == key);
             }
             Struck::All => self.everything += 1,
