@@ -40,7 +40,7 @@ pub enum WriteError {
         /// The directory.
         path: PathBuf,
     },
-    /// A file that never changes is there with other bytes.
+    /// A file that the directory's checkpoint covers has other bytes than it covers.
     #[error(
         "{} is there already and differs: it is of another log, or was changed. Nothing was \
          replaced; write to another directory, and keep this one to compare", path.display()
@@ -86,7 +86,7 @@ pub enum WriteError {
     /// The records do not have the root that the checkpoint names.
     #[error(
         "the {size} records do not have the root that the checkpoint names: it is of a fork, or a \
-         record was changed on its way. What was written of it is removed"
+         record was changed on its way. The directory stays at the checkpoint that it has"
     )]
     Root {
         /// The size of the checkpoint.
@@ -160,21 +160,33 @@ impl TileDirectory {
     /// when it gained cosignatures.
     ///
     /// # Errors
-    /// [`WriteError`]: the old checkpoint stands. After [`WriteError::File`] make room and extend
-    /// again: what is complete is not written twice.
+    /// [`WriteError`]: the old checkpoint stands, and what was written beyond it is removed. After
+    /// [`WriteError::File`] make room and extend again.
     pub fn extend(&mut self, source: &dyn LogSource, note: &Note) -> Result<Written, WriteError> {
-        let extended = self.try_extend(source, note);
+        self.fresh.clear();
+        let before = self.built.head().size;
+        let extended = match self.add_tiles(source, note) {
+            Ok(checkpoint) => self.commit(checkpoint, note),
+            Err(error) => {
+                // No checkpoint covers them. What cannot be removed is written over some day.
+                for path in self.fresh.drain(..) {
+                    let _ = std::fs::remove_file(path);
+                }
+                Err(error)
+            }
+        };
         if extended.is_err() {
-            // Its right edge has moved on, the checkpoint has not.
-            if let Ok(before) = Self::open(&self.path) {
-                self.built = before.built;
+            // Its right edge has moved on, and perhaps the checkpoint.
+            if let Ok(now) = Self::open(&self.path) {
+                (self.built, self.held) = (now.built, now.held);
             }
         }
-        extended
+        let files = extended?;
+        Ok(Written { records: self.built.head().size - before, files })
     }
 
-    fn try_extend(&mut self, source: &dyn LogSource, note: &Note) -> Result<Written, WriteError> {
-        self.fresh.clear();
+    /// Writes the tiles up to `note`, and makes them durable; answers what it says.
+    fn add_tiles(&mut self, source: &dyn LogSource, note: &Note) -> Result<Checkpoint, WriteError> {
         let checkpoint = read_checkpoint(note, &source.place(CHECKPOINT))?;
         self.check_follows(&checkpoint)?;
         let (before, head) = (self.built.head().size, checkpoint.head);
@@ -185,27 +197,28 @@ impl TileDirectory {
             let known = usize::try_from(size - tile.start()).unwrap_or(usize::MAX);
             for record in entries(source, tile)?.iter().skip(known) {
                 for (tile, bytes) in self.built.push(record) {
-                    self.place(tile, &bytes)?;
+                    self.place(tile, &bytes, before)?;
                 }
             }
             size = self.built.head().size;
         }
         if self.built.head() != head {
-            for path in &self.fresh {
-                file::remove_durably(path)?;
-            }
             return Err(WriteError::Root { size: head.size });
         }
         for (tile, bytes) in self.built.partial() {
-            self.place(tile, &bytes)?;
+            self.place(tile, &bytes, before)?;
         }
         self.sync()?;
+        Ok(checkpoint)
+    }
+
+    /// Writes the checkpoint `note` over what is there now; answers how many files were written.
+    fn commit(&mut self, checkpoint: Checkpoint, note: &Note) -> Result<u64, WriteError> {
         let path = self.path.join(CHECKPOINT);
         file::write_durably(&path, note.encode().as_bytes(), FILE_MODE)?;
         self.drop_outgrown()?;
         self.held = Some(checkpoint);
-        let files = self.fresh.len() as u64 + 1;
-        Ok(Written { records: head.size - before, files })
+        Ok(self.fresh.len() as u64 + 1)
     }
 
     fn check_follows(&self, checkpoint: &Checkpoint) -> Result<(), WriteError> {
@@ -227,11 +240,15 @@ impl TileDirectory {
         Ok(())
     }
 
-    /// A file that is there already is complete, and must be the same.
-    fn place(&mut self, tile: TileId, bytes: &[u8]) -> Result<(), WriteError> {
+    /// A file of the first `covered` records is complete, and must be the same. One beyond them is of
+    /// an extension that never came to its end: nobody has vouched for it, and other bytes replace it.
+    fn place(&mut self, tile: TileId, bytes: &[u8], covered: u64) -> Result<(), WriteError> {
         let path = self.path.join(tile.to_string());
-        if let Some(there) = read_bounded(&path, bytes_max(Some(tile.kind())))? {
-            return if there == bytes { Ok(()) } else { Err(WriteError::Differs { path }) };
+        match read_bounded(&path, bytes_max(Some(tile.kind()))) {
+            Ok(Some(there)) if there == bytes => return Ok(()),
+            Ok(Some(_)) if tile.exists_in(covered) => return Err(WriteError::Differs { path }),
+            Ok(_) | Err(SourceError::TooLong { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         self.make_directories(file::parent(&path))?;
         file::write_complete(&path, bytes, FILE_MODE)?;

@@ -9,14 +9,14 @@ use token_ledger::crypto::note::Note;
 use token_ledger::crypto::note_signer::NoteSigner;
 use token_ledger::evidence::builder::TileBuilder;
 use token_ledger::evidence::directory::DirectorySource;
-use token_ledger::evidence::source::{entries, hashes, newest_note};
+use token_ledger::evidence::source::{LogSource, SourceError, entries, hashes, newest_note};
 use token_ledger::evidence::stored::StoredSource;
 use token_ledger::evidence::writer::{TileDirectory, WriteError, Written};
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::store::Store;
-use token_ledger::log::tile::{TileKind, tiles_between};
+use token_ledger::log::tile::{TileId, TileKind, tiles_between};
 use token_ledger::log::tree::{Frontier, TreeHead};
 use token_ledger::types::id::Seq;
 
@@ -129,16 +129,65 @@ fn an_interrupted_extension_is_finished_by_the_next_one() {
 }
 
 #[test]
-fn a_file_that_differs_is_named_and_stays() {
+fn what_no_checkpoint_covers_gives_way_to_what_one_does() {
     let (directory, store) = (tiles(), store(600));
     extend(directory.path(), &store, 200).unwrap();
-    let tile = directory.path().join("tile/entries/001");
-    let bytes = b"of another log".to_vec();
-    fs::write(&tile, &bytes).unwrap();
-    let error = extend(directory.path(), &store, 600).unwrap_err();
+    // Left by one who was killed before the root was known: nobody had vouched for these bytes.
+    for file in ["tile/entries/000", "tile/entries/001", "tile/0/001", "tile/1/000.p/2"] {
+        let file = directory.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, b"of another log").unwrap();
+    }
+    fs::write(directory.path().join("tile/0/000"), vec![1; 100_000]).unwrap();
+    extend(directory.path(), &store, 600).unwrap();
+    check(directory.path(), 600);
+}
+
+#[test]
+fn a_file_that_the_checkpoint_covers_is_never_replaced() {
+    let (directory, store) = (tiles(), store(600));
+    extend(directory.path(), &store, 300).unwrap();
+    let tile = directory.path().join("tile/1/000.p/1");
+    let mut held = TileDirectory::open(directory.path()).unwrap();
+    // Between its opening and the extension, which still needs this tile.
+    fs::write(&tile, b"of another log").unwrap();
+    let error = held.extend(&StoredSource::new(&store, None), &note(400)).unwrap_err();
     assert!(matches!(&error, WriteError::Differs { path } if *path == tile), "{error}");
-    assert_eq!(fs::read(&tile).unwrap(), bytes);
-    assert_eq!(newest_note(&DirectorySource::new(directory.path())).unwrap(), note(200));
+    assert_eq!(fs::read(&tile).unwrap(), b"of another log");
+    assert_eq!(newest_note(&DirectorySource::new(directory.path())).unwrap(), note(300));
+}
+
+/// A source that has nothing to say from some record on.
+struct CutOff<'a>(StoredSource<'a>, u64);
+
+impl LogSource for CutOff<'_> {
+    fn place(&self, name: &str) -> String {
+        self.0.place(name)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.checkpoint()
+    }
+
+    fn tile(&self, tile: TileId) -> Result<Option<Vec<u8>>, SourceError> {
+        if self.1 <= tile.start() { Ok(None) } else { self.0.tile(tile) }
+    }
+}
+
+#[test]
+fn an_extension_that_fails_leaves_nothing_of_its_own() {
+    let (directory, store) = (tiles(), store(600));
+    extend(directory.path(), &store, 100).unwrap();
+    let mut held = TileDirectory::open(directory.path()).unwrap();
+    let source = CutOff(StoredSource::new(&store, None), 512);
+    let error = held.extend(&source, &note(600)).unwrap_err();
+    assert!(matches!(error, WriteError::Source(_)), "{error}");
+    for file in ["tile/entries/000", "tile/entries/001", "tile/0/000", "tile/0/001"] {
+        assert!(!directory.path().join(file).exists(), "{file}");
+    }
+    check(directory.path(), 100);
+    held.extend(&StoredSource::new(&store, None), &note(600)).unwrap();
+    check(directory.path(), 600);
 }
 
 #[test]
