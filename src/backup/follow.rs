@@ -1,8 +1,8 @@
 //! Brings a directory of tiles up to the newest checkpoint of a log, once. Backups and mirrors are
 //! this, done once or for ever. What its own key did not sign is not copied.
 
-use crate::crypto::note::Note;
-use crate::crypto::note_key::{NoteKeyKind, NoteVerifier};
+use crate::crypto::note::{Note, NoteSignature};
+use crate::crypto::note_key::{NoteKeyKind, NoteVerifier, Verified};
 use crate::evidence::directory::DirectorySource;
 use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, newest_note};
 use crate::evidence::writer::{TileDirectory, WriteError, Written};
@@ -70,9 +70,9 @@ pub fn follow(
 ) -> Result<Followed, FollowError> {
     let note = newest_note(source)?;
     check_signed(&note, &source.place(CHECKPOINT), keys)?;
-    if is_no_better(&note, path) {
+    let Some(note) = beside_held(note, path, keys) else {
         return Ok(Followed { head: directory.head(), written: Written::default() });
-    }
+    };
     let written = directory.extend(source, &note)?;
     Ok(Followed { head: directory.head(), written })
 }
@@ -82,11 +82,7 @@ pub fn follow(
 /// # Errors
 /// [`FollowError::NotSigned`].
 pub fn check_signed(note: &Note, name: &str, keys: &[NoteVerifier]) -> Result<(), FollowError> {
-    let of_log: Vec<NoteVerifier> =
-        keys.iter().filter(|key| key.kind() == NoteKeyKind::Note).cloned().collect();
-    // With a date that is not the log's nobody could open the copy any more.
-    let dating = of_log.iter().map(NoteVerifier::dating);
-    let known: Vec<NoteVerifier> = of_log.iter().cloned().chain(dating).collect();
+    let known = keys_of_log(keys);
     let source = match note.open(&known) {
         Ok(verified) if verified.iter().any(|by| by.at.is_none()) => return Ok(()),
         Ok(_) => CheckpointError::NotSignedByLog,
@@ -95,11 +91,37 @@ pub fn check_signed(note: &Note, name: &str, keys: &[NoteVerifier]) -> Result<()
     Err(FollowError::NotSigned { name: name.to_owned(), source })
 }
 
-/// Whether the directory has this checkpoint as it is, or with more signatures: one without its
-/// cosignatures must not replace one that has them. The same tree signed later may.
-fn is_no_better(note: &Note, path: &std::path::Path) -> bool {
-    newest_note(&DirectorySource::new(path)).is_ok_and(|held| {
-        let fewer = note.signatures().len() < held.signatures().len();
-        held.text() == note.text() && (fewer || held == *note)
-    })
+/// The keys by which a log signs, and those by which it dates: with a date that is not the log's
+/// nobody could open the copy any more.
+fn keys_of_log(keys: &[NoteVerifier]) -> Vec<NoteVerifier> {
+    let of_log = || keys.iter().filter(|key| key.kind() == NoteKeyKind::Note);
+    of_log().cloned().chain(of_log().map(NoteVerifier::dating)).collect()
+}
+
+/// `note` as the directory should have it, whose checkpoint may be of the same tree: then what was
+/// signed there stays beside what is new. None where nothing is new, or where the log dates it
+/// earlier than before. How many lines there are says nothing: anybody can write one.
+fn beside_held(note: Note, path: &std::path::Path, keys: &[NoteVerifier]) -> Option<Note> {
+    let held = newest_note(&DirectorySource::new(path)).ok();
+    let Some(held) = held.filter(|held| held.text() == note.text()) else { return Some(note) };
+    let known = keys_of_log(keys);
+    // What no key opens is worth nothing, whatever else stands in it.
+    let (Ok(dates), Ok(held_dates)) = (note.open(&known), held.open(&known)) else {
+        return Some(note);
+    };
+    let is_earlier_now = |was: &Verified| {
+        dates.iter().any(|now| now.id == was.id && now.name == was.name && now.at < was.at)
+    };
+    if held_dates.iter().any(is_earlier_now) {
+        return None;
+    }
+    let mut joined = note;
+    for line in held.signatures() {
+        let is_of_its_key =
+            |new: &NoteSignature| new.id() == line.id() && new.name() == line.name();
+        if !joined.signatures().iter().any(is_of_its_key) {
+            joined.add(line.clone()).ok()?;
+        }
+    }
+    (joined != held).then_some(joined)
 }

@@ -12,8 +12,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::Value;
 use token_ledger::backup::doctor::examine;
 use token_ledger::backup::follow::{FollowError, follow};
-use token_ledger::crypto::note::Note;
-use token_ledger::crypto::note_signer::NoteSigner;
+use token_ledger::crypto::note::{Note, NoteSignature};
+use token_ledger::crypto::note_signer::{Cosigner, NoteSigner};
 use token_ledger::evidence::directory::DirectorySource;
 use token_ledger::evidence::source::{entries, hashes, newest_note};
 use token_ledger::evidence::stored::StoredSource;
@@ -166,6 +166,59 @@ fn a_mirror_takes_the_later_date_of_a_heartbeat() {
         assert!(code != Some(0) && said.contains("is not signed by a key"), "{code:?} {said}");
         assert_eq!(std::fs::read(to.join("checkpoint")).unwrap(), held);
     }
+}
+
+#[test]
+fn a_line_that_anybody_can_write_replaces_no_signature() {
+    let (origin, folder) = (Origin::start("leaf", 10), tempfile::tempdir().unwrap());
+    let to = folder.path().join("mirror");
+    let (_, plain) = store_and_note("leaf", 10);
+    let mirrored = |note: &Note| {
+        std::fs::write(origin.path().join("checkpoint"), note.encode()).unwrap();
+        let (code, said) = end(origin.mirror(&to, &["--once"]));
+        assert_eq!(code, Some(0), "{said}");
+        newest_note(&DirectorySource::new(&to)).unwrap()
+    };
+    let witness = Cosigner::new("witness.example".parse().unwrap(), &[5; 32]);
+    let with = |at: u64, lines: Vec<NoteSignature>| {
+        let mut note = plain.clone();
+        note.add(signer().date(note.text(), Timestamp::from_seconds(at))).unwrap();
+        lines.into_iter().for_each(|line| note.add(line).unwrap());
+        note
+    };
+    let seen = witness.cosign(plain.text(), Timestamp::from_seconds(300));
+    assert_eq!(mirrored(&with(200, vec![seen.clone()])), with(200, vec![seen.clone()]));
+    // Two lines of nobody, without the date of the log: as many lines as before.
+    let mut junk = plain.clone();
+    for name in ["one.example", "two.example"] {
+        let nobody = Cosigner::new(name.parse().unwrap(), &[6; 32]);
+        junk.add(nobody.cosign("another\n", Timestamp::from_seconds(900))).unwrap();
+    }
+    let is_kept = |held: &Note, line: &NoteSignature| held.signatures().contains(line);
+    let date = signer().date(plain.text(), Timestamp::from_seconds(200));
+    let held = mirrored(&junk);
+    assert!(is_kept(&held, &date) && is_kept(&held, &seen), "{}", held.encode());
+    // An earlier date is old news; a later one comes though its cosignatures are still on their way.
+    assert_eq!(mirrored(&with(100, vec![])), held);
+    let held = mirrored(&with(700, vec![]));
+    let date = signer().date(plain.text(), Timestamp::from_seconds(700));
+    assert!(is_kept(&held, &date) && is_kept(&held, &seen), "{}", held.encode());
+}
+
+#[test]
+fn a_mirror_goes_on_over_bytes_that_it_had_not_verified() {
+    let (origin, folder) = (Origin::start("leaf", 100), tempfile::tempdir().unwrap());
+    let to = folder.path().join("mirror");
+    assert_eq!(end(origin.mirror(&to, &["--once"])).0, Some(0));
+    // Of a fork that was served once, by one who was killed before its root was known.
+    let fork = Origin::start("fork", 600);
+    for file in ["tile/entries/000", "tile/0/000"] {
+        std::fs::copy(fork.path().join(file), to.join(file)).unwrap();
+    }
+    origin.grow(700);
+    let (code, said) = end(origin.mirror(&to, &["--once"]));
+    assert_eq!(code, Some(0), "{said}");
+    check(&to, &origin);
 }
 
 #[test]
