@@ -28,7 +28,7 @@ use crate::crypto::note_signer::NoteSigner;
 use crate::demo::error::DemoError;
 use crate::demo::{self, DemoOptions};
 use crate::entropy::ThreadEntropy;
-use crate::evidence::source::SourceError;
+use crate::evidence::source::{SourceError, is_damage, is_damage_of_store};
 use crate::evidence::url::NotAskable;
 use crate::evidence::writer::WriteError;
 use crate::ledger::checkpoints::CheckpointRowError;
@@ -168,11 +168,19 @@ impl LocalError {
             Self::Verify(error) => error.exit(),
             Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
             Self::Restore(error) if error.is_contradiction() => Exit::Unverified,
-            Self::Open(
-                OpenError::Log(LogError::Broken { .. })
-                | OpenError::Tail { .. }
-                | OpenError::Shortened { .. },
-            ) => Exit::Unverified,
+            Self::Open(OpenError::Tail { .. } | OpenError::Shortened { .. }) => Exit::Unverified,
+            Self::Open(OpenError::Log(error)) | Self::Log(error) if is_damage(error) => {
+                Exit::Unverified
+            }
+            Self::Open(OpenError::Store(error))
+            | Self::Stored(CheckpointRowError::Store(error)) => {
+                if is_damage_of_store(error) {
+                    Exit::Unverified
+                } else {
+                    Exit::Failed
+                }
+            }
+            Self::Stored(_) => Exit::Unverified,
             Self::Open(_)
             | Self::Run(_)
             | Self::Log(_)
@@ -182,7 +190,6 @@ impl LocalError {
             | Self::Output(_)
             | Self::Runtime(_)
             | Self::Signals(_)
-            | Self::Stored(_)
             | Self::Origin(_)
             | Self::Vouched(_)
             | Self::KeyName(_)

@@ -6,7 +6,7 @@ use std::io::{BufRead, Read};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::builder::TileBuilder;
-use super::source::{LogSource, SourceError, entries};
+use super::source::{LogSource, SourceError, entries, is_damage};
 use super::verifier::{Fault, Verifier, read};
 use crate::domain::record::{NotARecord, RECORD_BYTES_MAX};
 use crate::ledger::replay::Verified;
@@ -72,8 +72,8 @@ impl Unverified {
                 | SourceError::Hashes { .. }
                 | SourceError::Narrow { .. }
                 | SourceError::Bundle { .. }
-                | SourceError::Note { .. }
-                | SourceError::Log(_) => true,
+                | SourceError::Note { .. } => true,
+                SourceError::Log(error) => is_damage(error),
             },
         }
     }

@@ -6,7 +6,7 @@ use crate::domain::record::RECORD_BYTES_MAX;
 use crate::ledger::replay::LogError;
 use crate::log::bundle::{BundleError, decode_bundle};
 use crate::log::file::FileError;
-use crate::log::store::StoreError;
+use crate::log::store::{EngineError, JournalDamage, StoreError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tile_hashes::{NotTileHashes, TileHashes};
 
@@ -95,6 +95,35 @@ pub enum SourceError {
 impl From<StoreError> for SourceError {
     fn from(error: StoreError) -> Self {
         Self::Log(error.into())
+    }
+}
+
+/// Whether a stored log was read and is not what it must be, and is not only out of reach: a disk
+/// that cannot be read is no forgery.
+pub fn is_damage(error: &LogError) -> bool {
+    match error {
+        LogError::Broken { .. } => true,
+        LogError::Store(error) => is_damage_of_store(error),
+    }
+}
+
+/// As [`is_damage`], of what the store itself says.
+pub fn is_damage_of_store(error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged { .. } => true,
+        // One of another length may be of a newer version.
+        StoreError::Journal { what, .. } => !matches!(what, JournalDamage::Length { .. }),
+        StoreError::Engine { source, .. } => match source {
+            EngineError::Damaged(_) | EngineError::Panicked => true,
+            EngineError::Io(_) | EngineError::Refused(_) => false,
+        },
+        StoreError::Io(_)
+        | StoreError::Poisoned
+        | StoreError::NotAtEnd { .. }
+        | StoreError::Unframed(_)
+        | StoreError::RowTooLong { .. }
+        | StoreError::Exists { .. }
+        | StoreError::Missing { .. } => false,
     }
 }
 

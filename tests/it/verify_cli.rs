@@ -279,3 +279,21 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
         fails(&[&evidence[..], &["--vkey", &other]].concat(), 3, "sign");
     }
 }
+
+#[test]
+fn a_record_that_was_changed_in_its_directory_was_read_and_does_not_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    init(&data);
+    Process::serve(&data).stop();
+    let records = data.join("log/records-00000000000000000000");
+    let was = fs::read(&records).unwrap();
+    for part in [3, 2] {
+        let mut changed = was.clone();
+        changed[was.len() / part] ^= 1;
+        fs::write(&records, changed).unwrap();
+        fails(&["--data", text(&data)], 3, "damaged at record");
+    }
+    fs::write(&records, &was).unwrap();
+    assert_eq!(said(&verify(&["--data", text(&data)])).0, 0);
+}
