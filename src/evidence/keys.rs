@@ -1,8 +1,8 @@
 //! Whose word counts: the verifier keys that an auditor brought along, and what they make of a
 //! checkpoint. A key that came with the evidence proves nothing about it.
 
-use crate::crypto::note::{Note, NoteError};
-use crate::crypto::note_key::{NoteKeyKind, NoteVerifier};
+use crate::crypto::note::Note;
+use crate::crypto::note_key::{NoteKeyKind, NoteVerifier, Verified};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, OpenedCheckpoint, Origin};
 
 /// The keys of one log, over all its rotations, and of the witnesses that must have cosigned.
@@ -29,6 +29,15 @@ pub enum Untrusted {
     /// The name of the key is no origin.
     #[error("the name of the verifier key {0} is no origin")]
     Name(String),
+    /// There is a key of a witness, and none of the log that it watches.
+    #[error(
+        "the key of the witness {witness} is given, and none of the log: a witness says that it saw \
+         what the log signed, so name the key of the log (--vkey), too"
+    )]
+    WitnessAlone {
+        /// The witness's name.
+        witness: String,
+    },
     /// The checkpoint is not believed.
     #[error("{place}: {source}")]
     Checkpoint {
@@ -48,8 +57,7 @@ pub enum Untrusted {
 }
 
 impl Keys {
-    /// The keys of a log and of its witnesses. Without a key of the log nothing can be said about
-    /// who signed.
+    /// The keys of a log and of its witnesses. Without any key nothing can be said about who signed.
     ///
     /// # Errors
     /// [`Untrusted`], when they do not belong together.
@@ -67,6 +75,9 @@ impl Keys {
             && let Some(other) = rest.iter().find(|key| key.name() != first.name())
         {
             return Err(Untrusted::TwoLogs(first.name().to_string(), other.name().to_string()));
+        }
+        if let (true, Some(witness)) = (log.is_empty(), witnesses.first()) {
+            return Err(Untrusted::WitnessAlone { witness: witness.name().to_string() });
         }
         Ok(Self { log, witnesses })
     }
@@ -118,18 +129,30 @@ impl Keys {
         };
         let name = first.name().as_str();
         let origin: Origin = name.parse().map_err(|_| Untrusted::Name(name.to_owned()))?;
-        let mut refusal = CheckpointError::NotSignedByLog;
-        for key in &self.log {
-            match Checkpoint::open(note, &origin, key, &self.witnesses) {
-                Ok(opened) => return Ok(opened),
-                // Another key of the same log may have signed it: before or after a rotation.
-                Err(
-                    error @ (CheckpointError::NotSignedByLog
-                    | CheckpointError::Note(NoteError::NoKnownSignature)),
-                ) => refusal = error,
-                Err(error) => return Err(refused(error)),
-            }
+        self.open_as(note, &origin).map_err(refused)
+    }
+
+    /// With all keys at once: in which order they were given decides nothing, and a wrong signature
+    /// of one of them is refused beside a good one of another.
+    fn open_as(&self, note: &Note, origin: &Origin) -> Result<OpenedCheckpoint, CheckpointError> {
+        let dating: Vec<NoteVerifier> = self.log.iter().map(NoteVerifier::dating).collect();
+        let all = [self.log.as_slice(), &dating, &self.witnesses].concat();
+        let verified = note.open(&all)?;
+        let is_of = |by: &Verified, keys: &[NoteVerifier]| {
+            keys.iter().any(|key| by.name == *key.name() && by.id == key.id())
+        };
+        if !verified.iter().any(|by| is_of(by, &self.log)) {
+            return Err(CheckpointError::NotSignedByLog);
         }
-        Err(refused(refusal))
+        let checkpoint = Checkpoint::parse(note.text())?;
+        if checkpoint.origin != *origin {
+            return Err(CheckpointError::OtherLog { found: checkpoint.origin });
+        }
+        // No log is its own witness, by whichever of its keys.
+        let (own, others): (Vec<_>, Vec<_>) =
+            verified.into_iter().partition(|by| is_of(by, &self.log) || is_of(by, &dating));
+        let at = own.iter().filter_map(|by| by.at).max();
+        let cosignatures = others.into_iter().filter(|by| by.at.is_some()).collect();
+        Ok(OpenedCheckpoint { checkpoint, at, cosignatures })
     }
 }

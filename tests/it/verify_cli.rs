@@ -212,6 +212,24 @@ fn a_witness_that_is_named_must_have_cosigned() {
 }
 
 #[test]
+fn the_order_of_the_keys_does_not_decide_whether_a_broken_signature_is_refused() {
+    let evidence = Evidence::new();
+    let tiles = evidence.path("tiles");
+    let path = tiles.join("checkpoint");
+    let mut note = newest_note(&DirectorySource::new(&tiles)).unwrap();
+    // Of the second key, and over another text.
+    note.add(signer(2).sign("another\n")).unwrap();
+    fs::write(&path, note.encode()).unwrap();
+    let newer = signer(2).verifier().to_string();
+    for [one, other] in [[&evidence.vkey, &newer], [&newer, &evidence.vkey]] {
+        let args = ["--tiles", text(&tiles), "--vkey", one, "--vkey", other];
+        fails(&args, 3, "is not over this text");
+    }
+    // Who does not know that key cannot tell.
+    assert_eq!(said(&verify(&["--tiles", text(&tiles), "--vkey", &evidence.vkey])).0, 0);
+}
+
+#[test]
 fn a_receipt_proves_its_record_and_no_other() {
     let evidence = Evidence::new();
     let receipt = evidence.path("x.tlog-proof");
