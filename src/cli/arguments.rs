@@ -9,6 +9,8 @@ use crate::cli::administrator::AdministratorArgs;
 use crate::cli::copies::{DoctorArgs, RestoreArgs};
 use crate::cli::fence::FenceCommand;
 use crate::cli::witness::WitnessCommand;
+use crate::types::id::{ClientId, GrantId, SubjectId};
+use crate::types::time::Timestamp;
 
 /// A command on this machine, with its arguments.
 #[derive(Debug)]
@@ -167,12 +169,37 @@ pub struct VerifyArgs {
     /// The nonce of the reading that the package must be, and no older one
     #[arg(long, value_name = "NONCE", requires = "package")]
     pub nonce: Option<String>,
+    /// Whose records the package must hold.
+    #[command(flatten)]
+    pub of: OfArgs,
     /// The profile whose client may read the records at --url [default: the one of `login`]
     #[arg(long, value_name = "FILE", requires = "url")]
     pub profile: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whose records, or of which time, a package must hold; where none is given it may be any.
+#[derive(Debug, Args)]
+pub struct OfArgs {
+    /// The package must be of this grant
+    #[arg(long, value_name = "ID", requires = "package", conflicts_with_all = ["subject", "client",
+        "since", "until"])]
+    pub grant: Option<GrantId>,
+    /// The package must be of the person with this pseudonym (`s_...`), as `audit package` printed it
+    #[arg(long, value_name = "PSEUDONYM", requires = "package", conflicts_with_all = ["client",
+        "since", "until"])]
+    pub subject: Option<SubjectId>,
+    /// The package must be of this client
+    #[arg(long, value_name = "ID", requires = "package", conflicts_with_all = ["since", "until"])]
+    pub client: Option<ClientId>,
+    /// The package must be of the time from this instant on, like 2026-11-23T04:12:33Z
+    #[arg(long, value_name = "TIME", requires = "package")]
+    pub since: Option<Timestamp>,
+    /// The package must be of the time up to this instant
+    #[arg(long, value_name = "TIME", requires = "package")]
+    pub until: Option<Timestamp>,
 }
 
 /// The kinds of evidence; exactly one is given.

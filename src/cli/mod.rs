@@ -13,6 +13,7 @@ pub mod administrator;
 pub mod local;
 pub mod export;
 pub mod verify_error;
+mod verify_package;
 mod stored_checkpoints;
 pub mod verify;
 pub mod profile;
@@ -163,7 +164,7 @@ Examples:
   token-ledger verify --tiles ./evidence --vkey auth.example.vkey --checkpoint kept-last-year
   token-ledger verify --url https://admin.auth.example/log --vkey auth.example.vkey
   token-ledger verify --receipt x.tlog-proof --record x.json --vkey auth.example.vkey
-  token-ledger verify --package ./case-17 --vkey auth.example.vkey --nonce NONCE
+  token-ledger verify --package ./case-17 --vkey auth.example.vkey --nonce NONCE --client photos
 
 Every record is checked: it is where it says, names the hash of the one before, and the rules could
 have led to it. With a checkpoint also the tree and its signature.

@@ -1,13 +1,14 @@
 //! `token-ledger audit package`: what a court needs, in one directory. Nothing is written that does
 //! not verify.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::audit::trail::Trail;
 use crate::cli::error::CliError;
 use crate::cli::local::LocalError;
 use crate::cli::remote::Call;
@@ -15,11 +16,14 @@ use crate::cli::remote_error::RemoteError;
 use crate::cli::session::{Session, subject_of};
 use crate::cli::verify::verifier_keys;
 use crate::cli::verify_error::VerifyError;
+use crate::cli::verify_package::{asked_as_json, silence};
 use crate::entropy::{OsEntropy, bytes};
 use crate::evidence::directory::DirectorySource;
 use crate::evidence::feed::Unverified;
-use crate::evidence::keys::Keys;
-use crate::evidence::package::{PACKAGE_BYTES_MAX, PackageError, Proven, write};
+use crate::evidence::keys::{Keys, Untrusted};
+use crate::evidence::package::asked::{Asked, Expected, Reading, Wanted};
+use crate::evidence::package::error::PackageError;
+use crate::evidence::package::{PACKAGE_BYTES_MAX, Proven, write};
 use crate::evidence::source::{LogSource, newest_note};
 use crate::evidence::url::UrlSource;
 use crate::types::id::{ClientId, GrantId, Seq};
@@ -59,7 +63,7 @@ pub struct PackageArgs {
     /// A verifier key of the log, as text or a file of them
     #[arg(long, value_name = "KEY|FILE", required = true)]
     vkey: Vec<String>,
-    /// A verifier key of a witness, kept in the package beside them
+    /// A verifier key of a witness that must have cosigned, kept in the package beside them
     #[arg(long, value_name = "KEY|FILE")]
     witness_vkey: Vec<String>,
     /// Take proofs from this directory of tiles instead of the server
@@ -84,18 +88,37 @@ pub(super) async fn package(
         (Some(since), Some(until)) => span(session, since, until, &nonce).await?,
         (Some(_) | None, _) => trail(session, args, &nonce).await?,
     };
+    let expected = Expected { nonce: Some(nonce.clone()), asked: Some(wanted(args)) };
+    let attempt = |prefix: &str| attempt(args, prefix, &lines, &keys, &expected);
     let prefix = format!("{}/log", session.admin().as_str().trim_end_matches('/'));
     for _ in 0..CHECKPOINT_TRIES_MAX {
-        match attempt(args, &prefix, &lines, &keys) {
-            Ok(proven) => return told(session, args, &nonce, &proven),
-            // The checkpoint that covers the reading is still to be signed.
-            Err(VerifyError::Package(PackageError::TooEarly { .. })) if args.tiles.is_none() => {
+        match attempt(&prefix) {
+            Ok(proven) => return told(session, args, &proven),
+            // The checkpoint that covers the reading is still to be signed, or cosigned.
+            Err(VerifyError::Package(
+                PackageError::TooEarly { .. }
+                | PackageError::Untrusted(Untrusted::NotWitnessed { .. }),
+            )) if args.tiles.is_none() => {
                 tokio::time::sleep(Duration::from_millis(CHECKPOINT_PAUSE_MS)).await;
             }
             Err(error) => return Err(failed(error)),
         }
     }
-    Err(failed(attempt(args, &prefix, &lines, &keys).err().unwrap_or(VerifyError::NoCheckpoint)))
+    Err(failed(attempt(&prefix).err().unwrap_or(VerifyError::NoCheckpoint)))
+}
+
+/// What the reading must say that was asked. Who a person is in the log, only the server can say.
+fn wanted(args: &PackageArgs) -> Wanted {
+    if let Some(grant) = args.grant {
+        return Wanted::Trail(Trail::Grant(grant));
+    }
+    if let Some(client) = &args.client {
+        return Wanted::Trail(Trail::Client(client.clone()));
+    }
+    match (args.since, args.until) {
+        (None, None) => Wanted::Person,
+        (since, until) => Wanted::Span { since, until },
+    }
 }
 
 /// On a thread of its own: a source waits for its answers.
@@ -104,45 +127,48 @@ fn attempt(
     prefix: &str,
     lines: &[u8],
     keys: &Keys,
+    expected: &Expected,
 ) -> Result<Proven, VerifyError> {
+    let make = |source: &dyn LogSource| {
+        let note = newest_note(source).map_err(Unverified::from)?;
+        Ok(write(&args.out, lines, source, &note, keys, expected)?)
+    };
     let made = std::thread::scope(|scope| {
         let making = scope.spawn(|| match &args.tiles {
-            Some(tiles) => make(&args.out, lines, &DirectorySource::new(tiles), keys),
-            None => make(&args.out, lines, &UrlSource::new(prefix, None)?, keys),
+            Some(tiles) => make(&DirectorySource::new(tiles)),
+            None => make(&UrlSource::new(prefix, None)?),
         });
         making.join()
     });
     made.expect("making a package does not panic")
 }
 
-fn make(
-    out: &Path,
-    lines: &[u8],
-    source: &dyn LogSource,
-    keys: &Keys,
-) -> Result<Proven, VerifyError> {
-    let note = newest_note(source).map_err(Unverified::from)?;
-    Ok(write(out, lines, source, &note, keys)?)
-}
-
 fn told(
     session: &mut Session<'_, '_>,
     args: &PackageArgs,
-    nonce: &str,
     proven: &Proven,
 ) -> Result<(), CliError> {
     let (out, size) = (args.out.display(), proven.checkpoint.checkpoint.head.size);
+    let Reading { seq, at, asked, nonce } = &proven.reading;
     if session.json {
-        let body = json!({ "package": out.to_string(), "records": proven.records, "nonce": nonce,
-            "reading": proven.reading.seq, "checkpoint": { "size": size } });
+        let body = json!({ "package": out.to_string(), "records": proven.records,
+            "in_time": proven.in_time, "asked": asked_as_json(asked), "nonce": nonce,
+            "reading": seq, "checkpoint": { "size": size } });
         return session.console.answer(format!("{body}\n").as_bytes());
     }
     let text = format!(
-        "{out} holds {} records; the last one is this reading, record {} of {}\n\
+        "{out} holds {} records of {asked}; the last one is this reading, record {seq} of {at}{}\n\
          nonce {nonce}\n",
-        proven.records, proven.reading.seq, proven.reading.at
+        proven.records,
+        silence(proven.in_time)
     );
     session.console.answer(text.as_bytes())?;
+    if let Asked::Trail(Trail::Subject(id)) = asked {
+        session.console.note(&format!(
+            "{id} is the person that you asked about by the server's word alone: the log does not \
+             say who that is"
+        ));
+    }
     session.console.note(
         "keep the nonce apart from the package: it shows that this is your reading and no older one",
     );
@@ -197,21 +223,29 @@ async fn span(
     let mut split = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let first = place(split.next());
     let last = place(split.next_back()).or(first);
-    let (Some(first), Some(last)) = (first, last) else {
-        return Err(page.unexpected("nothing happened in that time").into());
+    // The neighbours: the record before the first of that time, and the one after the last.
+    let (before, after) = match (first, last) {
+        (Some(first), Some(last)) => (first.0.checked_sub(1).map(Seq), last.next()),
+        // Nothing happened then, and they follow upon each other.
+        (None, _) | (_, None) => {
+            let next = asked.clone().query("since", Some(since)).query("to", Some(reading));
+            let next = session.ask(&next.query("limit", Some(1))).await?.body;
+            let after = place(next.split(|byte| *byte == b'\n').next()).unwrap_or(reading);
+            (after.0.checked_sub(1).map(Seq), after)
+        }
     };
     let mut one = async |seq: Seq| -> Result<Vec<u8>, CliError> {
         let call = asked.clone().query("from", Some(seq)).query("to", Some(seq));
         Ok(session.ask(&call).await?.body)
     };
-    if let Some(before) = first.0.checked_sub(1) {
-        lines = [one(Seq(before)).await?, lines].concat();
+    if let Some(before) = before {
+        lines = [one(before).await?, lines].concat();
     }
-    if last.next() < reading {
-        lines.extend_from_slice(&one(last.next()).await?);
+    if after < reading {
+        lines.extend_from_slice(&one(after).await?);
     }
     // A time that is not over yet holds the reading already.
-    if last < reading {
+    if last.is_none_or(|last| last < reading) {
         lines.extend_from_slice(&one(reading).await?);
     }
     Ok(lines)

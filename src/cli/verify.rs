@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::audit::trail::Trail;
 use crate::cli::arguments::VerifyArgs;
 use crate::cli::export::mark_as_found;
 use crate::cli::local::{
@@ -15,6 +14,7 @@ use crate::cli::local::{
 };
 use crate::cli::stored_checkpoints::signed_before;
 use crate::cli::verify_error::{VerifyError, WHERE_A_LOG_IS};
+use crate::cli::verify_package::verify_package;
 use crate::clock::Stopwatch;
 use crate::crypto::note::{NOTE_BYTES_MAX, Note};
 use crate::crypto::note_key::{NoteVerifier, Verified};
@@ -22,7 +22,6 @@ use crate::domain::record::RECORD_BYTES_MAX;
 use crate::evidence::directory::DirectorySource;
 use crate::evidence::feed::{Unverified, from_export, from_source, from_store};
 use crate::evidence::keys::Keys;
-use crate::evidence::package::{self, Asked, Reading};
 use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, newest_note};
 use crate::evidence::url::UrlSource;
 use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
@@ -192,41 +191,6 @@ fn verify_receipt(
     say(&text)
 }
 
-fn verify_package(args: &VerifyArgs, keys: &Keys, path: &Path) -> Result<(), LocalError> {
-    let proven = package::verify(path, keys, args.nonce.as_deref()).map_err(VerifyError::from)?;
-    let Checkpoint { origin, head } = &proven.checkpoint.checkpoint;
-    let Reading { seq, at, asked, nonce } = &proven.reading;
-    if args.json {
-        let body = json!({ "whole": true, "origin": origin.as_str(), "records": proven.records,
-            "reading": { "seq": seq, "at": at, "nonce": nonce, "nonce_checked": args.nonce.is_some() },
-            "checkpoint": { "size": head.size, "root": head.root_text(), "at": proven.checkpoint.at },
-            "cosignatures": cosignatures(&proven.checkpoint.cosignatures) });
-        return say(&body.to_string());
-    }
-    let about = match asked {
-        Asked::Trail(Trail::Grant(id)) => format!("of the grant {id}"),
-        Asked::Trail(Trail::Subject(id)) => format!("of the person {id}"),
-        Asked::Trail(Trail::Client(id)) => format!("of the client {id}"),
-        Asked::Span { since, until } => {
-            let shown =
-                |at: &Option<Timestamp>| at.map_or("its end".to_owned(), |at| at.to_string());
-            format!("from {} to {}, with their neighbours", shown(since), shown(until))
-        }
-    };
-    let mut text = format!(
-        "{} holds all records {about} up to record {seq} of {at}: {} of them, the reading included\n\
-         signed by {origin} over {} records\nnonce {nonce}",
-        path.display(),
-        proven.records,
-        head.size
-    );
-    if args.nonce.is_none() {
-        text.push_str(": compare it with the one you kept, or this may be an older reading");
-    }
-    text.push_str(&seen(&proven.checkpoint));
-    say(&text)
-}
-
 /// The heads that the auditor kept, signed by the log's keys where those are known.
 fn kept_checkpoints(paths: &[PathBuf], keys: &Keys) -> Result<Vec<Signed>, VerifyError> {
     let mut kept = Vec::new();
@@ -281,12 +245,12 @@ fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, VerifyError> {
     }
 }
 
-fn cosignatures(by: &[Verified]) -> Vec<Value> {
+pub(super) fn cosignatures(by: &[Verified]) -> Vec<Value> {
     by.iter().map(|by| json!({ "witness": by.name.as_str(), "at": by.at })).collect()
 }
 
 /// When it was signed, by the log's own word and by that of each witness.
-fn seen(opened: &OpenedCheckpoint) -> String {
+pub(super) fn seen(opened: &OpenedCheckpoint) -> String {
     let said = |at: &Option<Timestamp>| at.map_or_else(String::new, |at| format!(" at {at}"));
     let own = opened.at.map(|at| format!("\nsigned at {at}, as the log itself says"));
     let cosigned = |by: &Verified| format!("\ncosigned by {}{}", by.name, said(&by.at));

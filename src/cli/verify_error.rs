@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::cli::error::Exit;
 use crate::evidence::feed::Unverified;
 use crate::evidence::keys::Untrusted;
-use crate::evidence::package::PackageError;
+use crate::evidence::package::error::PackageError;
 use crate::evidence::url::NotAskable;
 use crate::log::receipt::ReceiptError;
 

@@ -4,22 +4,26 @@
 //!
 //! What remains to be trusted is in the package's own `README.md`, and printed by `verify`.
 
+pub mod asked;
+pub mod error;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use self::asked::{Asked, Expected, Reading, reading};
+use self::error::PackageError;
 use super::directory::read_bounded;
-use super::keys::{Keys, Untrusted};
+use super::keys::Keys;
 use super::source::{LogSource, SourceError, hashes};
 use crate::audit::trail::Trail;
-use crate::crypto::note::{NOTE_BYTES_MAX, Note, NoteError};
-use crate::domain::event::{AuditRead, Event};
-use crate::domain::record::{NotARecord, Record};
+use crate::crypto::note::{NOTE_BYTES_MAX, Note};
+use crate::domain::record::Record;
 use crate::log::checkpoint::OpenedCheckpoint;
 use crate::log::file::{self, FILE_MODE, FileError};
-use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt, ReceiptError};
+use crate::log::receipt::{RECEIPT_BYTES_MAX, Receipt};
 use crate::log::tile_hashes::{TileReadError, TileReader};
-use crate::log::tree::{TreeError, inclusion_proof};
+use crate::log::tree::{TreeError, TreeHead, inclusion_proof};
 use crate::types::id::Seq;
 use crate::types::time::Timestamp;
 
@@ -38,152 +42,12 @@ const README_FILE: &str = "README.md";
 pub struct Proven {
     /// How many records it holds, the reading included.
     pub records: u64,
+    /// How many of them, the reading aside, are of the time that was asked for, where it was one.
+    pub in_time: Option<u64>,
     /// The reading.
     pub reading: Reading,
     /// The checkpoint that covers all of it.
     pub checkpoint: OpenedCheckpoint,
-}
-
-/// The record that a package ends with: what was asked, when, and with which nonce.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// Its place.
-    pub seq: Seq,
-    /// When it was asked.
-    pub at: Timestamp,
-    /// What was asked for.
-    pub asked: Asked,
-    /// The auditor's nonce.
-    pub nonce: String,
-}
-
-/// What a package is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// All that happened to one party.
-    Trail(Trail),
-    /// All that happened in a time.
-    Span {
-        /// From this instant on; none for the beginning.
-        since: Option<Timestamp>,
-        /// Up to this instant; none for the reading itself.
-        until: Option<Timestamp>,
-    },
-}
-
-/// Why a package proves nothing, or cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum PackageError {
-    /// A file is not there.
-    #[error("{} is missing", path.display())]
-    Missing {
-        /// Which.
-        path: PathBuf,
-    },
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A tile cannot be read, or a file is too long.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// Something is there already.
-    #[error("{} is there already; name a new directory", path.display())]
-    Exists {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A line is no record.
-    #[error("line {line} of {RECORDS}: {what}")]
-    NotARecord {
-        /// Which line, from 1.
-        line: u64,
-        /// Why.
-        what: NotARecord,
-    },
-    /// The last line has no end.
-    #[error("{RECORDS} was cut off in its last line")]
-    CutLine,
-    /// It does not end with a reading that has a nonce.
-    #[error(
-        "the package does not end with the record of its own reading (audit.read with a nonce): \
-         its end was cut off, or something was added to it"
-    )]
-    NoReading,
-    /// The reading has another nonce than the auditor gave.
-    #[error("the package was read with the nonce {found}, not {expected}: it is an older one")]
-    Nonce {
-        /// In the record.
-        found: String,
-        /// As the auditor remembers it.
-        expected: String,
-    },
-    /// The reading is about more than one party, or about none.
-    #[error("the reading is not that of one trail or of a time")]
-    Vague,
-    /// A record is on another trail.
-    #[error("record {seq} is not on the trail that was read")]
-    OffTrail {
-        /// Which.
-        seq: Seq,
-    },
-    /// A link leads to a record that is not the one before.
-    #[error(
-        "record {seq} names {} as the one before it, and the package has {} there: a record was \
-         left out, moved or put in", shown(*says), shown(*found)
-    )]
-    Gap {
-        /// Which.
-        seq: Seq,
-        /// What its back link, or its place, says.
-        says: Option<Seq>,
-        /// What stands before it in the package.
-        found: Option<Seq>,
-    },
-    /// The records of a time do not reach to its ends.
-    #[error("the records do not reach {which} of the time that was asked for")]
-    Span {
-        /// Which end.
-        which: &'static str,
-    },
-    /// A record is not in the tree.
-    #[error("record {seq}: {source}")]
-    Receipt {
-        /// Which.
-        seq: Seq,
-        /// Why not.
-        source: ReceiptError,
-    },
-    /// A receipt is for another record or another checkpoint.
-    #[error("the receipt of record {seq} is for another record or another checkpoint")]
-    OtherReceipt {
-        /// Which.
-        seq: Seq,
-    },
-    /// The checkpoint is no note.
-    #[error("the checkpoint of the package: {0}")]
-    Note(#[from] NoteError),
-    /// The checkpoint is not believed.
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    /// The checkpoint does not reach to the reading.
-    #[error("the checkpoint covers {size} records, and the reading is record {seq}")]
-    TooEarly {
-        /// Of the checkpoint.
-        size: u64,
-        /// The reading.
-        seq: Seq,
-    },
-}
-
-impl PackageError {
-    /// Whether the package was read and is wrong, and not only out of reach.
-    pub fn is_fault(&self) -> bool {
-        !matches!(self, Self::File(_) | Self::Exists { .. } | Self::TooEarly { .. })
-    }
-}
-
-fn shown(seq: Option<Seq>) -> String {
-    seq.map_or_else(|| "none".to_owned(), |seq| format!("record {seq}"))
 }
 
 /// One record of a package.
@@ -192,12 +56,19 @@ struct Item {
     record: Record,
 }
 
+/// The records of a package, found to be all that its reading asked for.
+struct All {
+    items: Vec<Item>,
+    reading: Reading,
+    in_time: Option<u64>,
+}
+
 /// Checks that `lines`, JSON Lines of exact records, are all records that the last of them, the
-/// reading, asked for.
+/// reading, asked for; and that it is the reading that is `expected`.
 ///
 /// # Errors
 /// [`PackageError`], naming the record that is wrong.
-fn read_all(lines: &[u8], nonce: Option<&str>) -> Result<(Vec<Item>, Reading), PackageError> {
+fn read_all(lines: &[u8], expected: &Expected) -> Result<All, PackageError> {
     let body = lines.strip_suffix(b"\n").ok_or(PackageError::CutLine)?;
     let mut items = Vec::new();
     for (line, bytes) in (1..).zip(body.split(|byte| *byte == b'\n')) {
@@ -207,41 +78,13 @@ fn read_all(lines: &[u8], nonce: Option<&str>) -> Result<(Vec<Item>, Reading), P
     }
     let reading = items.last().map(|item| reading(&item.record)).transpose()?;
     let reading = reading.ok_or(PackageError::NoReading)?;
-    if let Some(expected) = nonce.filter(|nonce| *nonce != reading.nonce) {
-        let (found, expected) = (reading.nonce, expected.to_owned());
-        return Err(PackageError::Nonce { found, expected });
-    }
+    expected.check(&reading)?;
     let records: Vec<&Record> = items.iter().map(|item| &item.record).collect();
-    match &reading.asked {
-        Asked::Trail(trail) => check_trail(&records, trail)?,
-        Asked::Span { since, until } => check_span(&records, *since, *until)?,
-    }
-    Ok((items, reading))
-}
-
-fn reading(record: &Record) -> Result<Reading, PackageError> {
-    let Event::AuditRead(AuditRead { what, parameters }) = &record.event else {
-        return Err(PackageError::NoReading);
+    let in_time = match &reading.asked {
+        Asked::Trail(trail) => check_trail(&records, trail).map(|()| None)?,
+        Asked::Span { since, until } => Some(check_span(&records, *since, *until)?),
     };
-    let text = |name: &str| parameters.get(name).and_then(|value| value.as_str());
-    let nonce = text("nonce").ok_or(PackageError::NoReading)?.to_owned();
-    let about = &record.about;
-    let instant = |name: &str| match text(name).map(str::parse::<Timestamp>) {
-        Some(Ok(at)) => Ok(Some(at)),
-        Some(Err(_)) => Err(PackageError::Vague),
-        None => Ok(None),
-    };
-    let narrowed = ["from", "to", "type"].iter().any(|name| parameters.contains_key(*name));
-    let asked = match (what.as_str(), about.grant, about.subject, about.client.clone()) {
-        ("trail", Some(grant), None, None) => Asked::Trail(Trail::Grant(grant)),
-        ("trail", None, Some(subject), None) => Asked::Trail(Trail::Subject(subject)),
-        ("trail", None, None, Some(client)) => Asked::Trail(Trail::Client(client)),
-        ("records", None, None, None) if !narrowed => {
-            Asked::Span { since: instant("since")?, until: instant("until")? }
-        }
-        _ => return Err(PackageError::Vague),
-    };
-    Ok(Reading { seq: record.seq, at: record.at, asked, nonce })
+    Ok(All { items, reading, in_time })
 }
 
 /// Each record names the one before it; the first one names none.
@@ -258,13 +101,14 @@ fn check_trail(records: &[&Record], trail: &Trail) -> Result<(), PackageError> {
     Ok(())
 }
 
-/// The records of a time are dense, and have a neighbour outside it at each end. The reading stands
-/// apart from them, after all of them.
+/// The records of a time are dense, and have a neighbour outside it at each end; where nothing
+/// happened in it, these are all. The reading stands apart from them, after all of them. Answers how
+/// many are of that time.
 fn check_span(
     records: &[&Record],
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-) -> Result<(), PackageError> {
+) -> Result<u64, PackageError> {
     let Some((reading, span)) = records.split_last() else { return Err(PackageError::NoReading) };
     for (before, record) in span.iter().zip(span.iter().skip(1)) {
         if before.seq.next() != record.seq {
@@ -284,11 +128,15 @@ fn check_span(
     if !ends || reading.seq <= last.seq {
         return Err(PackageError::Span { which: "the end" });
     }
-    Ok(())
+    let is_in_time = |record: &&&Record| {
+        since.is_none_or(|since| since <= record.at) && until.is_none_or(|until| record.at <= until)
+    };
+    Ok(span.iter().filter(is_in_time).count() as u64)
 }
 
 /// Writes a package into the new directory `path`: the records in `lines`, the receipts that prove
-/// them, the checkpoint `note`, and the keys that open it. All of it is checked first.
+/// them, the checkpoint `note`, and the keys that open it. All of it is checked first, as [`verify`]
+/// does: also that it is the reading that is `expected`.
 ///
 /// # Errors
 /// [`PackageError`]; no directory is left then.
@@ -298,22 +146,49 @@ pub fn write(
     source: &dyn LogSource,
     note: &Note,
     keys: &Keys,
+    expected: &Expected,
 ) -> Result<Proven, PackageError> {
-    let (items, reading) = read_all(lines, None)?;
-    let checkpoint = keys.open_any(note, &source.place(CHECKPOINT))?;
-    let size = checkpoint.checkpoint.head.size;
-    if size <= reading.seq.0 {
-        return Err(PackageError::TooEarly { size, seq: reading.seq });
+    let all = read_all(lines, expected)?;
+    let place = source.place(CHECKPOINT);
+    let size = keys.open_any(note, &place)?.checkpoint.head.size;
+    if size <= all.reading.seq.0 {
+        return Err(PackageError::TooEarly { size, seq: all.reading.seq });
     }
+    let checkpoint = keys.open(note, &place)?;
     if path.exists() {
         return Err(PackageError::Exists { path: path.to_owned() });
     }
     let making = file::beside(path, ".making");
     remove(&making)?;
-    file::create_directory(&making)?;
+    let head = checkpoint.checkpoint.head;
+    let made = write_receipts(&making, &all.items, source, note, &head).and_then(|()| {
+        write_beside(&making, lines, note, keys)?;
+        let renamed = std::fs::rename(&making, path);
+        renamed.map_err(|source| FileError { what: "rename to", path: path.to_owned(), source })?;
+        Ok(file::sync_directory(file::parent(path))?)
+    });
+    if let Err(error) = made {
+        // What went wrong matters more than a left-over, which the next attempt removes.
+        let _ = remove(&making);
+        return Err(error);
+    }
+    let All { items, reading, in_time } = all;
+    Ok(Proven { records: items.len() as u64, in_time, reading, checkpoint })
+}
+
+/// Makes the directory `making`, with the receipts of all `items` in it.
+fn write_receipts(
+    making: &Path,
+    items: &[Item],
+    source: &dyn LogSource,
+    note: &Note,
+    head: &TreeHead,
+) -> Result<(), PackageError> {
+    file::create_directory(making)?;
     file::create_directory(&making.join(RECEIPTS))?;
+    let size = head.size;
     let mut reader = TileReader::new(size, |tile| hashes(source, tile));
-    for item in &items {
+    for item in items {
         let index = item.record.seq;
         let proof = inclusion_proof(index, size, |at| reader.read(at)).map_err(|error| {
             let what = error.to_string();
@@ -323,11 +198,16 @@ pub fn write(
             SourceError::Missing { name: source.place(&what) }
         })?;
         let receipt = Receipt { extra: Vec::new(), index, proof, checkpoint: note.clone() };
-        let proven = receipt.prove(&item.bytes, &checkpoint.checkpoint.head);
+        let proven = receipt.prove(&item.bytes, head);
         proven.map_err(|source| PackageError::Receipt { seq: index, source })?;
         let name = making.join(RECEIPTS).join(receipt_name(index));
         file::write_complete(&name, receipt.encode().as_bytes(), FILE_MODE)?;
     }
+    Ok(file::sync_directory(&making.join(RECEIPTS))?)
+}
+
+/// Writes the other files of a package into `making`.
+fn write_beside(making: &Path, lines: &[u8], note: &Note, keys: &Keys) -> Result<(), PackageError> {
     let vkeys: String =
         keys.log().iter().chain(keys.witnesses()).map(|k| format!("{k}\n")).collect();
     for (name, bytes) in [
@@ -338,12 +218,7 @@ pub fn write(
     ] {
         file::write_complete(&making.join(name), bytes, FILE_MODE)?;
     }
-    file::sync_directory(&making.join(RECEIPTS))?;
-    file::sync_directory(&making)?;
-    let renamed = std::fs::rename(&making, path);
-    renamed.map_err(|source| FileError { what: "rename to", path: path.to_owned(), source })?;
-    file::sync_directory(file::parent(path))?;
-    Ok(Proven { records: items.len() as u64, reading, checkpoint })
+    Ok(file::sync_directory(making)?)
 }
 
 fn receipt_name(seq: Seq) -> String {
@@ -359,17 +234,17 @@ fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Checks a package. `keys` are the auditor's own: those in the package prove nothing. With `nonce`
-/// it must be the reading that the auditor asked for, and no older one.
+/// Checks a package. `keys` are the auditor's own: those in the package prove nothing. It must be the
+/// reading that is `expected`: with its nonce, no older one.
 ///
 /// # Errors
 /// [`PackageError`]: it is not shown that the records are all, or that they are the log's.
-pub fn verify(path: &Path, keys: &Keys, nonce: Option<&str>) -> Result<Proven, PackageError> {
+pub fn verify(path: &Path, keys: &Keys, expected: &Expected) -> Result<Proven, PackageError> {
     let read = |name: &str, bytes_max| {
         let path = path.join(name);
         read_bounded(&path, bytes_max)?.ok_or(PackageError::Missing { path })
     };
-    let (items, reading) = read_all(&read(RECORDS, PACKAGE_BYTES_MAX)?, nonce)?;
+    let All { items, reading, in_time } = read_all(&read(RECORDS, PACKAGE_BYTES_MAX)?, expected)?;
     let note = Note::parse(&read(CHECKPOINT, NOTE_BYTES_MAX)?)?;
     let checkpoint = keys.open(&note, &path.join(CHECKPOINT).display().to_string())?;
     let mut seen = BTreeMap::new();
@@ -384,5 +259,5 @@ pub fn verify(path: &Path, keys: &Keys, nonce: Option<&str>) -> Result<Proven, P
         receipt.prove(&item.bytes, &checkpoint.checkpoint.head).map_err(wrong)?;
         seen.insert(seq, ());
     }
-    Ok(Proven { records: seen.len() as u64, reading, checkpoint })
+    Ok(Proven { records: seen.len() as u64, in_time, reading, checkpoint })
 }

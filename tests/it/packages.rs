@@ -1,21 +1,28 @@
 //! Packages for a court: nothing can be left out, altered, moved or cut off without being named.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 
+use actix_web::http::StatusCode;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use token_ledger::audit::trail::{Trail, walk};
 use token_ledger::cli::remote::ANSWER_BYTES_MAX;
 use token_ledger::crypto::note::Note;
+use token_ledger::crypto::note_signer::Cosigner;
 use token_ledger::domain::command::Command;
 use token_ledger::domain::record::{About, Record};
-use token_ledger::evidence::keys::Keys;
-use token_ledger::evidence::package::{Asked, PackageError, verify, write};
+use token_ledger::evidence::keys::{Keys, Untrusted};
+use token_ledger::evidence::package::asked::{Asked, Expected, Wanted};
+use token_ledger::evidence::package::error::PackageError;
+use token_ledger::evidence::package::{verify, write};
 use token_ledger::evidence::stored::StoredSource;
 use token_ledger::log::checkpoint::Checkpoint;
 use token_ledger::types::id::Seq;
+use token_ledger::types::time::Timestamp;
 
 use crate::support::names::{client_id, grant_id, subject_id};
 use crate::support::process::{BINARY, Process, init, post_form, post_json, text};
@@ -41,6 +48,18 @@ fn read(world: &mut World, what: &str, about: &About, more: &[(&str, &str)]) -> 
     }
     let (what, about) = (what.to_owned(), about.clone());
     world.ask(Command::ReadAudit { what, parameters, about }).seq.unwrap()
+}
+
+fn with(nonce: &str) -> Expected {
+    Expected { nonce: Some(nonce.to_owned()), asked: None }
+}
+
+fn mine() -> Expected {
+    with(NONCE)
+}
+
+fn any() -> Expected {
+    Expected::default()
 }
 
 fn keys() -> Keys {
@@ -72,7 +91,7 @@ fn package(about: &About, trail: &Trail) -> (TempDir, PathBuf, World) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("case");
     let source = StoredSource::new(world.store.as_ref(), None);
-    write(&path, &lines(&steps), &source, &note(&world, 1), &keys()).unwrap();
+    write(&path, &lines(&steps), &source, &note(&world, 1), &keys(), &mine()).unwrap();
     (folder, path, world)
 }
 
@@ -95,7 +114,7 @@ fn a_package_of_each_kind_of_trail_verifies_and_says_what_it_is_of() {
     ];
     for (about, trail) in cases {
         let (_folder, path, _world) = package(&about, &trail);
-        let proven = verify(&path, &keys(), Some(NONCE)).unwrap();
+        let proven = verify(&path, &keys(), &mine()).unwrap();
         assert_eq!(proven.reading.asked, Asked::Trail(trail));
         assert_eq!(proven.records as usize, records_of(&path).len());
         assert!(3 <= proven.records);
@@ -109,7 +128,7 @@ fn changed(path: &Path, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> PackageError 
     let mut forged = records.clone();
     change(&mut forged);
     fs::write(path.join("records.jsonl"), lines(&forged)).unwrap();
-    let error = verify(path, &keys(), Some(NONCE)).unwrap_err();
+    let error = verify(path, &keys(), &mine()).unwrap_err();
     fs::write(path.join("records.jsonl"), lines(&records)).unwrap();
     assert!(error.is_fault());
     error
@@ -148,26 +167,100 @@ fn a_record_that_is_left_out_altered_moved_or_cut_off_is_found() {
     assert!(matches!(error, PackageError::OffTrail { seq: Seq(0) }), "{error}");
     let error = changed(&path, |records| *records = vec![b"{}".to_vec()]);
     assert!(matches!(error, PackageError::NotARecord { line: 1, .. }), "{error}");
-    verify(&path, &keys(), Some(NONCE)).unwrap();
+    verify(&path, &keys(), &mine()).unwrap();
 }
 
 #[test]
 fn an_older_reading_is_told_by_its_nonce() {
     let (_folder, path, _world) = of_photos();
-    let error = verify(&path, &keys(), Some("another-nonce-of-the-auditor")).unwrap_err();
+    let error = verify(&path, &keys(), &with("another-nonce-of-the-auditor")).unwrap_err();
     assert!(matches!(error, PackageError::Nonce { .. }), "{error}");
+}
+
+#[test]
+fn a_server_that_answers_about_another_party_or_from_another_time_gets_no_package() {
+    let mut world = world();
+    let photos = Trail::Client(client_id("photos"));
+    let about = About { client: Some(client_id("photos")), ..About::default() };
+    let reading = read(&mut world, "trail", &about, &[]);
+    let (steps, _) = walk(world.store.as_ref(), &photos, reading, 1000).unwrap();
+    let trail: Vec<_> = steps.into_iter().map(|step| step.bytes).collect();
+    let (since, until) = ("1970-01-12T13:46:40Z", "1970-01-12T13:46:41Z");
+    let span = [("since", since), ("until", until)];
+    let reading = read(&mut world, "records", &About::default(), &span);
+    let log = world.bytes();
+    let last = usize::try_from(reading.0).unwrap();
+    let span = [&log[..last], &log[last..=last]].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, note) = (folder.path().join("case"), note(&world, 1));
+    let write = |records: &[Vec<u8>], nonce: &str, asked: Wanted| {
+        let source = StoredSource::new(world.store.as_ref(), None);
+        let expected = Expected { asked: Some(asked), ..with(nonce) };
+        let written = write(&path, &lines(records), &source, &note, &keys(), &expected);
+        assert_eq!(path.exists(), written.is_ok());
+        assert!(!folder.path().join("case.making").exists());
+        written
+    };
+    let in_time = |since: &str, until: &str| Wanted::Span {
+        since: Some(since.parse().unwrap()),
+        until: Some(until.parse().unwrap()),
+    };
+    for (records, other) in [
+        (&trail, Wanted::Trail(Trail::Client(client_id("other")))),
+        (&trail, Wanted::Trail(Trail::Grant(grant_id("g3")))),
+        (&trail, Wanted::Person),
+        (&trail, in_time(since, until)),
+        (&span, in_time(since, "1970-01-12T13:46:42Z")),
+        (&span, in_time("1970-01-12T13:46:39Z", until)),
+        (&span, Wanted::Trail(photos.clone())),
+    ] {
+        let error = write(records, NONCE, other).unwrap_err();
+        assert!(matches!(error, PackageError::OtherReading { .. }) && error.is_fault(), "{error}");
+    }
+    let error = write(&trail, "sent-this-time", Wanted::Trail(photos.clone())).unwrap_err();
+    assert!(matches!(error, PackageError::Nonce { .. }) && error.is_fault(), "{error}");
+    write(&trail, NONCE, Wanted::Trail(photos.clone())).unwrap();
+    // And who gets it can check whose it is.
+    let whose =
+        |asked: Wanted| verify(&path, &keys(), &Expected { nonce: None, asked: Some(asked) });
+    whose(Wanted::Trail(photos)).unwrap();
+    let error = whose(Wanted::Trail(Trail::Client(client_id("other")))).unwrap_err();
+    assert!(error.to_string().contains("is of the client photos, and the client other"), "{error}");
+}
+
+#[test]
+fn a_package_that_its_own_keys_would_refuse_is_not_written() {
+    let mut world = world();
+    let about = About { client: Some(client_id("photos")), ..About::default() };
+    let reading = read(&mut world, "trail", &about, &[]);
+    let trail = Trail::Client(client_id("photos"));
+    let (steps, _) = walk(world.store.as_ref(), &trail, reading, 1000).unwrap();
+    let steps: Vec<_> = steps.into_iter().map(|step| step.bytes).collect();
+    let witness = Cosigner::new("witness.example".parse().unwrap(), &[5; 32]);
+    let log = vec![signer(1).verifier().clone()];
+    let keys = Keys::new(log, vec![witness.verifier().clone()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("case");
+    let source = StoredSource::new(world.store.as_ref(), None);
+    let mut note = note(&world, 1);
+    let error = write(&path, &lines(&steps), &source, &note, &keys, &mine()).unwrap_err();
+    let is_unseen = matches!(&error, PackageError::Untrusted(Untrusted::NotWitnessed { .. }));
+    assert!(is_unseen && !path.exists(), "{error}");
+    note.add(witness.cosign(note.text(), Timestamp::from_seconds(1_800_000_000))).unwrap();
+    write(&path, &lines(&steps), &source, &note, &keys, &mine()).unwrap();
+    verify(&path, &keys, &mine()).unwrap();
 }
 
 #[test]
 fn receipts_checkpoint_and_keys_must_be_those_of_the_log() {
     let (_folder, path, world) = of_photos();
     let error =
-        verify(&path, &Keys::new(vec![signer(2).verifier().clone()], vec![]).unwrap(), None);
+        verify(&path, &Keys::new(vec![signer(2).verifier().clone()], vec![]).unwrap(), &any());
     assert!(matches!(error, Err(PackageError::Untrusted(_))));
     let checkpoint = path.join("checkpoint");
     let was = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, note(&world, 9).encode()).unwrap();
-    let error = verify(&path, &keys(), None).unwrap_err();
+    let error = verify(&path, &keys(), &any()).unwrap_err();
     assert!(matches!(error, PackageError::Untrusted(_)), "signed anew: {error}");
     fs::write(&checkpoint, was).unwrap();
     let all = records_of(&path);
@@ -177,13 +270,13 @@ fn receipts_checkpoint_and_keys_must_be_those_of_the_log() {
     };
     let was = fs::read(receipt(2)).unwrap();
     fs::copy(receipt(3), receipt(2)).unwrap();
-    let error = verify(&path, &keys(), None).unwrap_err();
+    let error = verify(&path, &keys(), &any()).unwrap_err();
     assert!(matches!(error, PackageError::OtherReceipt { .. }), "{error}");
     fs::remove_file(receipt(2)).unwrap();
-    let error = verify(&path, &keys(), None).unwrap_err();
+    let error = verify(&path, &keys(), &any()).unwrap_err();
     assert!(matches!(error, PackageError::Missing { .. }), "{error}");
     fs::write(receipt(2), &was).unwrap();
-    verify(&path, &keys(), None).unwrap();
+    verify(&path, &keys(), &any()).unwrap();
     // A checkpoint from before the reading does not cover it, and nothing is written.
     let mut world = world;
     let early = note(&world, 1);
@@ -194,7 +287,7 @@ fn receipts_checkpoint_and_keys_must_be_those_of_the_log() {
     let steps: Vec<_> = steps.into_iter().map(|step| step.bytes).collect();
     let source = StoredSource::new(world.store.as_ref(), None);
     let late = path.with_file_name("late");
-    let error = write(&late, &lines(&steps), &source, &early, &keys()).unwrap_err();
+    let error = write(&late, &lines(&steps), &source, &early, &keys(), &mine()).unwrap_err();
     assert!(matches!(error, PackageError::TooEarly { .. }) && !late.exists(), "{error}");
 }
 
@@ -214,8 +307,8 @@ fn the_records_of_a_time_are_dense_from_before_it_to_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("case");
     let source = StoredSource::new(world.store.as_ref(), None);
-    write(&path, &lines(&records), &source, &note(&world, 1), &keys()).unwrap();
-    let proven = verify(&path, &keys(), Some(NONCE)).unwrap();
+    write(&path, &lines(&records), &source, &note(&world, 1), &keys(), &mine()).unwrap();
+    let proven = verify(&path, &keys(), &mine()).unwrap();
     assert!(matches!(proven.reading.asked, Asked::Span { .. }));
     let last = records.len() - 1;
     for i in 1..last - 1 {
@@ -229,10 +322,19 @@ fn the_records_of_a_time_are_dense_from_before_it_to_after_it() {
 }
 
 /// A command on a running server; its exit code, and all that it says.
-fn run(process: &Process, (id, secret): &(String, String), args: &[&str]) -> (i32, String) {
+fn run(process: &Process, client: &(String, String), args: &[&str]) -> (i32, String) {
+    run_at(&process.public, &process.admin, client, args)
+}
+
+fn run_at(
+    public: &str,
+    admin: &str,
+    (id, secret): &(String, String),
+    args: &[&str],
+) -> (i32, String) {
     let mut program = Program::new(BINARY);
-    program.args(args).env("TOKEN_LEDGER_PUBLIC_URL", &process.public);
-    program.env("TOKEN_LEDGER_ADMIN_URL", &process.admin);
+    program.args(args).env("TOKEN_LEDGER_PUBLIC_URL", public);
+    program.env("TOKEN_LEDGER_ADMIN_URL", admin);
     program.env("TOKEN_LEDGER_CLIENT_ID", id).env("TOKEN_LEDGER_CLIENT_SECRET", secret);
     let output = program.output().unwrap();
     let all = [output.stdout, output.stderr].concat();
@@ -304,8 +406,113 @@ fn a_package_is_made_from_a_running_server_and_checked_with_tools_of_others() {
     assert_eq!(code, 0, "{all}");
     let (code, all) = run(&["verify", "--package", out, "--vkey", &vkey]);
     assert!(code == 0 && all.contains("with their neighbours"), "{all}");
+    // A time in which nothing happened: before all records, and one that is still to come.
+    for (name, since, until) in [
+        ("before", "2020-01-01T00:00:00Z", "2020-01-01T00:00:01Z"),
+        ("to-come", "2100-01-01T00:00:00Z", "2100-01-01T00:00:01Z"),
+    ] {
+        let case = folder.path().join(name);
+        let (out, time) = (case.to_str().unwrap(), ["--since", since, "--until", until]);
+        let args = ["audit", "package", "--out", out, "--vkey", &vkey];
+        let (code, all) = run(&[&args[..], &time].concat());
+        assert!(code == 0 && all.contains("nothing happened in that time"), "{all}");
+        let args = ["verify", "--package", out, "--vkey", &vkey];
+        let (code, all) = run(&[&args[..], &time].concat());
+        assert!(code == 0 && all.contains("nothing happened in that time"), "{all}");
+        let (code, all) = run(&[&args[..], &time[..2], &["--json"]].concat());
+        assert!(code == 0 && all.contains("\"asked_checked\":true"), "{all}");
+        assert!(all.contains("\"in_time\":0") && all.contains(&since[..19]), "{all}");
+        let (code, all) = run(&[&args[..], &["--since", "2021-01-01T00:00:00Z"]].concat());
+        assert!(code == 3 && all.contains("was asked for"), "{all}");
+    }
     process.kill();
     check_by_hand(&case, &vkey, folder.path());
+}
+
+/// Stands before the admin listener `admin`, and asks it something else than it was asked.
+fn liar(admin: &str, lie: impl Fn(&str) -> String + Clone + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let admin = admin.to_owned();
+    let forward = move |request: HttpRequest| {
+        let asked = lie(&request.uri().to_string());
+        let bearer = request.headers().get("authorization").cloned();
+        let mut call = reqwest::Client::new().get(format!("{admin}{asked}"));
+        if let Some(bearer) = bearer {
+            call = call.header("authorization", bearer.to_str().unwrap());
+        }
+        async move {
+            let answer = call.send().await.unwrap();
+            let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
+            let mut said = HttpResponse::build(status);
+            for name in ["content-type", "as-of-seq", "next-cursor"] {
+                if let Some(value) = answer.headers().get(name) {
+                    said.insert_header((name, value.to_str().unwrap()));
+                }
+            }
+            said.body(answer.bytes().await.unwrap())
+        }
+    };
+    let server =
+        HttpServer::new(move || App::new().default_service(web::to(forward.clone()))).workers(1);
+    let server = server.disable_signals().listen(listener).unwrap().run();
+    std::thread::spawn(move || actix_web::rt::System::new().block_on(server));
+    url
+}
+
+#[actix_web::test]
+async fn an_auditor_believes_no_server_that_answers_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let admin = init(&data);
+    let vkey = Program::new(BINARY).args(["keys", "vkey", "--data"]).arg(&data).output().unwrap();
+    let vkey = String::from_utf8(vkey.stdout).unwrap().trim().to_owned();
+    let process = Process::serve(&data);
+    let url = format!("{}/oauth/token", process.public);
+    let own = post_form(&url, &admin, &[("grant_type", "client_credentials")]).await.unwrap();
+    let registration = serde_json::json!({ "client_id": "other",
+        "grant_types": ["client_credentials"] });
+    let clients = format!("{}/admin/clients", process.admin);
+    post_json(&clients, &text(&own, "access_token"), &registration).await;
+    type Lie = fn(&str) -> String;
+    let cases: [(&str, &[&str], Lie, &str); 3] = [
+        (
+            "another party",
+            &["--client", &admin.0],
+            |asked| match asked.strip_prefix("/audit/clients/") {
+                Some(rest) => format!("/audit/clients/other/{}", rest.split_once('/').unwrap().1),
+                None => asked.to_owned(),
+            },
+            "is of the client other, and the client admin-",
+        ),
+        (
+            "an older reading",
+            &["--client", "other"],
+            |asked| match asked.split_once("nonce=") {
+                Some((before, _)) => format!("{before}nonce={NONCE}"),
+                None => asked.to_owned(),
+            },
+            "it is an older one",
+        ),
+        (
+            "a shorter time",
+            &["--since", "2020-01-01T00:00:00Z", "--until", "2100-01-01T00:00:00Z"],
+            |asked| asked.replace("2100-", "2021-"),
+            "to 2100-01-01T00:00:00.000000Z was asked for",
+        ),
+    ];
+    for (what, asked, lie, says) in cases {
+        let (honest, out) = (folder.path().join("honest"), folder.path().join("case"));
+        for (url, out, code) in
+            [(&process.admin, &honest, 0), (&liar(&process.admin, lie), &out, 3)]
+        {
+            let args = ["audit", "package", "--out", out.to_str().unwrap(), "--vkey", &vkey];
+            let (found, all) = run_at(&process.public, url, &admin, &[&args[..], asked].concat());
+            assert_eq!((found, out.exists()), (code, code == 0), "{what}: {all}");
+            assert!(code == 0 || all.contains(says), "{what}: {all}");
+        }
+        fs::remove_dir_all(honest).unwrap();
+    }
 }
 
 /// The script of the documentation: `sha256sum` and `openssl`, and nothing of ours.
