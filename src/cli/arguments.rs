@@ -154,10 +154,11 @@ pub struct VerifyArgs {
     /// What is to be verified.
     #[command(flatten)]
     pub evidence: EvidenceArgs,
-    /// A verifier key of the log, as text or a file of them; each that signed over the years
+    /// A verifier key of the log, as text or a file of them; each that signed over the years. With
+    /// --export name a checkpoint that it signed, too (--checkpoint)
     #[arg(long, value_name = "KEY|FILE")]
     pub vkey: Vec<String>,
-    /// A verifier key of a witness that must have cosigned the newest checkpoint
+    /// A verifier key of a witness that must have cosigned the newest checkpoint; with --vkey
     #[arg(long, value_name = "KEY|FILE")]
     pub witness_vkey: Vec<String>,
     /// A checkpoint that you kept: what it covers must still be the beginning of the log

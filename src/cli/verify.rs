@@ -25,7 +25,7 @@ use crate::evidence::keys::Keys;
 use crate::evidence::source::{CHECKPOINT, LogSource, SourceError, newest_note};
 use crate::evidence::url::UrlSource;
 use crate::evidence::verifier::{End, Fault, Signed, Verifier, Whole};
-use crate::ledger::open::{OpenError, Replayed, VAULT_CACHE_BYTES, open_log};
+use crate::ledger::open::{FIRST_RECORDS, OpenError, Replayed, VAULT_CACHE_BYTES, open_log};
 use crate::ledger::vault::check;
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, OpenedCheckpoint};
@@ -57,8 +57,11 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
     if let Some(path) = &args.evidence.package {
         return verify_package(args, &keys, path);
     }
-    let kept = kept_checkpoints(&args.checkpoint, &keys)?;
     let evidence = &args.evidence;
+    if evidence.export.is_some() && keys.vouch() && args.checkpoint.is_empty() {
+        return Err(VerifyError::NothingSigned.into());
+    }
+    let kept = kept_checkpoints(&args.checkpoint, &keys)?;
     let judged = if let Some(data) = &evidence.data {
         verify_data(data, &keys, kept)?
     } else if let Some(tiles) = &evidence.tiles {
@@ -67,7 +70,7 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
         let source = UrlSource::new(url, bearer).map_err(VerifyError::from)?;
         verify_source(&source, url.clone(), &keys, kept)?
     } else if let Some(export) = &evidence.export {
-        verify_export(export, kept)?
+        verify_export(export, &keys, kept)?
     } else {
         return Ok(());
     };
@@ -79,10 +82,27 @@ pub(super) fn verify(args: &VerifyArgs, bearer: Option<&Secret>) -> Result<(), L
     }
 }
 
-fn verify_data(data: &Path, keys: &Keys, kept: Vec<Signed>) -> Result<Judged, LocalError> {
+/// What the auditor kept: heads, and the largest checkpoint of them.
+#[derive(Default)]
+struct Kept {
+    heads: Vec<Signed>,
+    /// The checkpoint and where it lies.
+    largest: Option<(Note, String)>,
+}
+
+impl Kept {
+    /// The largest checkpoint, as the log has signed it and its witnesses have cosigned it; none
+    /// where no key says who they are.
+    fn opened(&self, keys: &Keys) -> Result<Option<OpenedCheckpoint>, VerifyError> {
+        let largest = self.largest.as_ref().filter(|_| keys.vouch());
+        Ok(largest.map(|(note, place)| keys.open(note, place)).transpose()?)
+    }
+}
+
+fn verify_data(data: &Path, keys: &Keys, kept: Kept) -> Result<Judged, LocalError> {
     let replayed =
         open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("replaying"))?;
-    let judged = judge_stored(&replayed, keys, kept);
+    let judged = judge_stored(&replayed, keys, &kept);
     // Found wrong or not, it is left as it was found.
     mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
     check_vault(&replayed)?;
@@ -93,14 +113,22 @@ fn verify_data(data: &Path, keys: &Keys, kept: Vec<Signed>) -> Result<Judged, Lo
 fn judge_stored(
     replayed: &Replayed,
     keys: &Keys,
-    kept: Vec<Signed>,
+    kept: &Kept,
 ) -> Result<(Whole, Option<OpenedCheckpoint>), LocalError> {
-    let mut signed = kept;
-    let newest = signed_before(&replayed.database, keys, &mut signed)?;
+    let mut signed = kept.heads.clone();
+    let newest = match signed_before(&replayed.database, keys, &mut signed)? {
+        // One that the auditor kept may be older than its cosignatures.
+        Some(newest) => Some(newest),
+        None => kept.opened(keys)?,
+    };
     let mut verifier = Verifier::new(signed);
     let (whole, _) = from_store(replayed.store.as_ref(), &mut verifier, progress("verifying"))
         .and_then(|()| Ok(verifier.finish(End::Whole)?))
         .map_err(VerifyError::from)?;
+    if keys.vouch() && newest.is_none() {
+        let place = replayed.directory.path().display().to_string();
+        return Err(VerifyError::Unsigned { place, served: FIRST_RECORDS < whole.tree.size }.into());
+    }
     Ok((whole, newest))
 }
 
@@ -117,9 +145,10 @@ fn check_vault(replayed: &Replayed) -> Result<(), LocalError> {
     Ok(checked.map_err(|source| RunError::Vault { path, source })?)
 }
 
-fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError> {
+fn verify_export(export: &Path, keys: &Keys, kept: Kept) -> Result<Judged, LocalError> {
+    let checkpoint = kept.opened(keys)?;
     let read = BufReader::with_capacity(1 << 20, open(export)?);
-    let mut verifier = Verifier::new(kept);
+    let mut verifier = Verifier::new(kept.heads);
     let judged = from_export(read, &mut verifier, progress("verifying"))
         .and_then(|()| Ok(verifier.finish(End::Anywhere)?));
     let (whole, _) = judged.map_err(VerifyError::from)?;
@@ -128,14 +157,14 @@ fn verify_export(export: &Path, kept: Vec<Signed>) -> Result<Judged, LocalError>
         let hint = "did what should have written it fail? `token-ledger audit records --all` does";
         return Err(VerifyError::Nothing { place: what, what: "holds no record", hint }.into());
     }
-    Ok(Judged { what, whole, checkpoint: None })
+    Ok(Judged { what, whole, checkpoint })
 }
 
 fn verify_source(
     source: &dyn LogSource,
     what: String,
     keys: &Keys,
-    kept: Vec<Signed>,
+    kept: Kept,
 ) -> Result<Judged, VerifyError> {
     let place = source.place(CHECKPOINT);
     let note = match newest_note(source) {
@@ -147,7 +176,7 @@ fn verify_source(
     };
     let opened = keys.open(&note, &place)?;
     let Checkpoint { origin, head } = opened.checkpoint.clone();
-    let mut signed = kept;
+    let mut signed = kept.heads;
     signed.push(Signed { head, place });
     let mut verifier = Verifier::new(signed);
     from_source(source, head.size, &mut verifier, progress("verifying"))?;
@@ -191,16 +220,20 @@ fn verify_receipt(
     say(&text)
 }
 
-/// The heads that the auditor kept, signed by the log's keys where those are known.
-fn kept_checkpoints(paths: &[PathBuf], keys: &Keys) -> Result<Vec<Signed>, VerifyError> {
-    let mut kept = Vec::new();
+/// The checkpoints that the auditor kept, signed by the log's keys where those are known.
+fn kept_checkpoints(paths: &[PathBuf], keys: &Keys) -> Result<Kept, VerifyError> {
+    let (mut kept, mut largest_size) = (Kept::default(), None);
     for path in paths {
         let bytes = read_bounded(path, NOTE_BYTES_MAX)?;
         let wrong = |source| VerifyError::Note { path: path.clone(), source };
         let note = Note::parse(&bytes).map_err(wrong)?;
         let place = path.display().to_string();
         let head = keys.open_any(&note, &place)?.checkpoint.head;
-        kept.push(Signed { head, place });
+        if largest_size.is_none_or(|largest| largest < head.size) {
+            largest_size = Some(head.size);
+            kept.largest = Some((note, place.clone()));
+        }
+        kept.heads.push(Signed { head, place });
     }
     Ok(kept)
 }

@@ -43,6 +43,23 @@ pub enum VerifyError {
         /// What to do.
         hint: &'static str,
     },
+    /// A key was given for an export, and nothing that it could have signed.
+    #[error(
+        "an export has no checkpoint of its own, so nothing in it is signed: with --vkey name one \
+         that you have of that log, too (--checkpoint)"
+    )]
+    NothingSigned,
+    /// A key was given, and a data directory has no checkpoint that it could have signed.
+    #[error(
+        "{place} holds no checkpoint{}: nothing in it is signed by the key given",
+        if *served { "" } else { " yet, for the ledger was never served" }
+    )]
+    Unsigned {
+        /// The directory.
+        place: String,
+        /// Whether it has more records than a new ledger.
+        served: bool,
+    },
     /// A key is none.
     #[error("{text} is no verifier key, and no file of them: {why}")]
     Key {
@@ -101,6 +118,27 @@ impl VerifyError {
                  the evidence alone"
                     .into(),
             ),
+            Self::Untrusted(Untrusted::NotWitnessed { .. })
+            | Self::Package(PackageError::Untrusted(Untrusted::NotWitnessed { .. })) => Some(
+                "see whether that witness can be reached and knows the log; without it you must \
+                 trust that others were shown the same log"
+                    .into(),
+            ),
+            Self::NothingSigned => Some(
+                "`audit checkpoint` prints one, and a server has it at /log/checkpoint; without \
+                 --vkey only the records are judged, and not whose they are"
+                    .into(),
+            ),
+            Self::Unsigned { served: false, .. } => Some(
+                "`token-ledger serve` signs the first one within a second or two; without --vkey \
+                 the records alone are judged"
+                    .into(),
+            ),
+            Self::Unsigned { served: true, .. } => Some(
+                "a ledger that was served has some: they were lost or removed, or it was killed \
+                 before the first. Compare with a checkpoint that somebody kept (--checkpoint)"
+                    .into(),
+            ),
             Self::Nothing { hint, .. } => Some((*hint).into()),
             Self::Key { .. } => {
                 Some("`token-ledger keys vkey --data DIR` prints the key of a ledger".into())
@@ -122,14 +160,18 @@ impl VerifyError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Log(error) if !error.is_fault() => Exit::Failed,
-            Self::Log(_) | Self::Receipt { .. } | Self::TooLong { .. } | Self::Note { .. } => {
-                Exit::Unverified
-            }
+            Self::Log(_)
+            | Self::Receipt { .. }
+            | Self::TooLong { .. }
+            | Self::Note { .. }
+            | Self::Unsigned { .. } => Exit::Unverified,
             Self::Untrusted(Untrusted::Checkpoint { .. } | Untrusted::NotWitnessed { .. }) => {
                 Exit::Unverified
             }
             Self::Package(error) if error.is_fault() => Exit::Unverified,
-            Self::Untrusted(_) | Self::Key { .. } | Self::Url(_) => Exit::Usage,
+            Self::Untrusted(_) | Self::Key { .. } | Self::Url(_) | Self::NothingSigned => {
+                Exit::Usage
+            }
             Self::Nothing { .. } | Self::File { .. } | Self::Package(_) | Self::NoCheckpoint => {
                 Exit::Failed
             }

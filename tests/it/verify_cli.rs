@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use token_ledger::crypto::note::Note;
 use token_ledger::crypto::note_signer::{Cosigner, NoteSigner};
 use token_ledger::evidence::directory::DirectorySource;
 use token_ledger::evidence::source::newest_note;
@@ -212,6 +213,34 @@ fn a_witness_that_is_named_must_have_cosigned() {
 }
 
 #[test]
+fn a_key_that_signed_nothing_there_vouches_for_nothing() {
+    let evidence = Evidence::new();
+    let (export, key) = (evidence.path("export.jsonl"), evidence.vkey.as_str());
+    let witness = Cosigner::new("witness.example".parse().unwrap(), &[5; 32]);
+    let witness_key = witness.verifier().to_string();
+    let of_export = ["--export", text(&export)];
+    fails(&[&of_export[..], &["--vkey", key]].concat(), 2, "an export has no checkpoint");
+    // A witness saw what the log signed, and the log is not named.
+    for place in [of_export, ["--tiles", text(&evidence.path("tiles"))]] {
+        let alone = [&place[..], &["--witness-vkey", &witness_key]].concat();
+        fails(&alone, 2, "name the key of the log (--vkey), too");
+    }
+    // The largest checkpoint must be cosigned; those before it need not be.
+    let (older, kept) = (evidence.checkpoint("older", 20, 1), evidence.checkpoint("kept", 70, 1));
+    let both = ["--checkpoint", text(&kept), "--checkpoint", text(&older), "--vkey", key];
+    let both = [&of_export[..], &both, &["--witness-vkey", &witness_key]].concat();
+    fails(&both, 3, "kept is not cosigned by witness.example");
+    let mut note = Note::parse(&fs::read(&kept).unwrap()).unwrap();
+    note.add(witness.cosign(note.text(), Timestamp::from_seconds(1_800_000_000))).unwrap();
+    fs::write(&kept, note.encode()).unwrap();
+    let (code, all) = said(&verify(&both));
+    assert_eq!(code, 0, "{all}");
+    for says in ["signed by ledger.example", "cosigned by witness.example", "first 70 of 75"] {
+        assert!(all.contains(says), "{says}: {all}");
+    }
+}
+
+#[test]
 fn the_order_of_the_keys_does_not_decide_whether_a_broken_signature_is_refused() {
     let evidence = Evidence::new();
     let tiles = evidence.path("tiles");
@@ -296,6 +325,32 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
     for evidence in [["--tiles", text(&tiles)], ["--data", text(&data)]] {
         fails(&[&evidence[..], &["--vkey", &other]].concat(), 3, "sign");
     }
+}
+
+#[test]
+fn a_ledger_that_nobody_signed_verifies_with_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    init(&data);
+    let output = Command::new(BINARY).args(["keys", "vkey", "--data"]).arg(&data).output().unwrap();
+    let own = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let stranger = signer(9).verifier().to_string();
+    for key in [&own, &stranger] {
+        fails(&["--data", text(&data), "--vkey", key], 3, "for the ledger was never served");
+    }
+    assert_eq!(said(&verify(&["--data", text(&data)])).0, 0);
+    // One with more records, and still no checkpoint.
+    let mut more = Command::new(BINARY);
+    let more = more.args(["administrator", "--data"]).arg(&data).output().unwrap();
+    assert!(more.status.success(), "{}", said(&more).1);
+    fails(&["--data", text(&data), "--vkey", &own], 3, "nothing in it is signed by the key given");
+    Process::serve(&data).stop();
+    assert_eq!(said(&verify(&["--data", text(&data), "--vkey", &own])).0, 0);
+    let witness = Cosigner::new("witness.example".parse().unwrap(), &[5; 32]);
+    let witness = witness.verifier().to_string();
+    let unseen = ["--data", text(&data), "--vkey", &own, "--witness-vkey", &witness];
+    fails(&unseen, 3, "is not cosigned by witness.example");
+    fails(&["--data", text(&data), "--vkey", &stranger], 3, "no signature is by a known key");
 }
 
 #[test]
