@@ -216,3 +216,33 @@ pub(super) const fn bytes_max(kind: Option<TileKind>) -> usize {
         Some(TileKind::Entries) => BUNDLE_BYTES_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::log::store::Damage;
+    use crate::types::id::Seq;
+
+    #[test]
+    fn a_disk_that_cannot_be_read_is_no_damage_and_what_was_read_and_is_wrong_is() {
+        let (path, seq) = (PathBuf::from("log"), Seq(3));
+        let file =
+            FileError { what: "read", path: path.clone(), source: io::ErrorKind::Other.into() };
+        let engine = |source| StoreError::Engine { what: "read", path: path.clone(), source };
+        let journal = |what| StoreError::Journal { path: path.clone(), what };
+        for (error, is_wrong) in [
+            (StoreError::Damaged { seq, what: Damage::Missing }, true),
+            (journal(JournalDamage::Differs { seq }), true),
+            (engine(EngineError::Damaged("a page".into())), true),
+            (journal(JournalDamage::Length { bytes: 2, bytes_max: 1 }), false),
+            (engine(EngineError::Io(io::ErrorKind::Other.into())), false),
+            (StoreError::Io(file), false),
+        ] {
+            let said = error.to_string();
+            assert_eq!(is_damage(&error.into()), is_wrong, "{said}");
+        }
+    }
+}

@@ -406,9 +406,14 @@ fn a_package_is_made_from_a_running_server_and_checked_with_tools_of_others() {
     assert_eq!(code, 0, "{all}");
     let (code, all) = run(&["verify", "--package", out, "--vkey", &vkey]);
     assert!(code == 0 && all.contains("with their neighbours"), "{all}");
-    // A time in which nothing happened: before all records, and one that is still to come.
+    // A time in which nothing happened: before all records, between two, and one still to come.
+    let at: Vec<_> = records_of(&span).iter().map(|r| Record::decode(r).unwrap().at).collect();
+    let gap = at.windows(2).find(|pair| pair[0].micros() + 1 < pair[1].micros()).unwrap();
+    let since = Timestamp::from_micros(gap[0].micros() + 1).to_string();
+    let until = Timestamp::from_micros(gap[1].micros() - 1).to_string();
     for (name, since, until) in [
         ("before", "2020-01-01T00:00:00Z", "2020-01-01T00:00:01Z"),
+        ("between", since.as_str(), until.as_str()),
         ("to-come", "2100-01-01T00:00:00Z", "2100-01-01T00:00:01Z"),
     ] {
         let case = folder.path().join(name);
