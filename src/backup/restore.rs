@@ -22,7 +22,7 @@ use crate::ledger::vault::{Vault, VaultError};
 use crate::ledger::vault_files::VaultFiles;
 use crate::log::checkpoint::{Checkpoint, CheckpointError};
 use crate::log::directory::{DataDirectory, DirectoryError, Marker};
-use crate::log::fence::{Fence, FenceError, FenceFile};
+use crate::log::fence::{Advance, Fence, FenceError, FenceFile};
 use crate::log::file::{
     FILE_MODE, FileError, beside, holds_other_than, lock, sync_parent, write_durably,
 };
@@ -307,5 +307,9 @@ fn keep_checkpoint(
     let table = SledRows::within(Arc::clone(database), CHECKPOINTS)?;
     let published = Published { head: plan.checkpoint.head, at, note: plan.note.clone() };
     Checkpoints::new(Arc::new(table)).keep(&published)?;
-    Ok(FenceFile::new(&directory.fence_file()).advance(&plan.checkpoint)?)
+    let fence = FenceFile::new(&directory.fence_file());
+    match fence.advance(None, &plan.checkpoint)? {
+        Advance::Done => Ok(()),
+        Advance::Moved => Err(RestoreError::InTheWay { path: directory.fence_file() }),
+    }
 }

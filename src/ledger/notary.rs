@@ -14,7 +14,7 @@ use crate::ledger::checkpoints::{Checkpoints, Published};
 use crate::ledger::tree::Tree;
 use crate::ledger::unsigned::Unsigned;
 use crate::log::checkpoint::{Checkpoint, Origin};
-use crate::log::fence::{Fence, FenceError};
+use crate::log::fence::{Advance, Fence, FenceError};
 use crate::log::tree::TreeHead;
 use crate::types::time::Timestamp;
 
@@ -195,14 +195,6 @@ impl Notary {
     }
 
     fn sign_in(&self, turn: &mut Turn, now: Timestamp) -> Result<Arc<Published>, Unsigned> {
-        // Read each time: it may be shared with a copy of this ledger that somebody started.
-        let found = self.fence.newest().map_err(|error| match error {
-            FenceError::Io(error) => Unsigned::Unread(error),
-            damaged @ FenceError::Damaged { .. } => damaged.into(),
-        })?;
-        if found != turn.fenced {
-            return Err(Unsigned::Moved { place: self.fence.place() });
-        }
         let head = self.tree.head();
         if let Some(fenced) = &turn.fenced {
             reaches(&self.tree, &fenced.head)?;
@@ -225,10 +217,12 @@ impl Notary {
             add_missing(&mut note, same.note.signatures().to_vec())?;
         }
         // The order is the point: after a crash between any two of these steps, the fence is at
-        // or beyond everything that anybody was given.
-        if turn.fenced.as_ref() != Some(&checkpoint) {
-            self.fence.advance(&checkpoint)?;
-            turn.fenced = Some(checkpoint);
+        // or beyond everything that anybody was given. It may be shared with a copy of this ledger
+        // that somebody started: who comes second signs nothing.
+        let advance = self.fence.advance(turn.fenced.as_ref(), &checkpoint);
+        match advance.map_err(unmoved)? {
+            Advance::Done => turn.fenced = Some(checkpoint),
+            Advance::Moved => return Err(Unsigned::Moved { place: self.fence.place() }),
         }
         let published = Published { head, at: now, note };
         self.checkpoints.keep(&published)?;
@@ -291,7 +285,7 @@ pub fn restore_fence(
         newest = newest.filter(|newest| head.size <= newest.size).or(Some(head));
     }
     let head = newest.ok_or(Unsigned::Unknown(0))?;
-    match fence.newest() {
+    let found = match fence.newest() {
         Ok(Some(old)) if old.origin != *origin => {
             let (place, found, own) = (fence.place(), old.origin, origin.clone());
             return Err(Unsigned::ForeignFence { place, found, own });
@@ -300,13 +294,26 @@ pub fn restore_fence(
             let (place, fenced, newest) = (fence.place(), old.head.size, head.size);
             return Err(Unsigned::FenceAhead { place, fenced, newest });
         }
-        // What cannot be read is what this is for.
-        Ok(Some(_) | None) | Err(FenceError::Damaged { .. }) => {}
-        Err(error @ FenceError::Io(_)) => return Err(error.into()),
-    }
+        Ok(found) => Ok(found),
+        // What is damaged is what this is for.
+        Err(error @ FenceError::Damaged { .. }) => Err(error),
+        Err(error @ (FenceError::Unread(_) | FenceError::Busy { .. } | FenceError::Io(_))) => {
+            return Err(error.into());
+        }
+    };
     let checkpoint = Checkpoint { origin: origin.clone(), head };
-    fence.advance(&checkpoint)?;
-    Ok(checkpoint)
+    let advance = match found {
+        Ok(expected) => fence.advance(expected.as_ref(), &checkpoint)?,
+        Err(_) => fence.mend(&checkpoint)?,
+    };
+    match advance {
+        Advance::Done => Ok(checkpoint),
+        Advance::Moved => Err(Unsigned::Moved { place: fence.place() }),
+    }
+}
+
+fn unmoved(error: FenceError) -> Unsigned {
+    if error.is_passing() { Unsigned::Unread(error) } else { error.into() }
 }
 
 fn is_of_one_key(a: &NoteSignature, b: &NoteSignature) -> bool {

@@ -5,7 +5,6 @@ use crate::ledger::checkpoints::CheckpointRowError;
 use crate::ledger::tree::RootFault;
 use crate::log::checkpoint::Origin;
 use crate::log::fence::FenceError;
-use crate::log::file::FileError;
 use crate::log::store::StoreError;
 
 /// Why nothing is signed; each says what to do.
@@ -14,9 +13,10 @@ pub enum Unsigned {
     /// The fence cannot be read or written.
     #[error("no checkpoint is signed: {0}")]
     Fence(#[from] FenceError),
-    /// The fence cannot be read for the moment, as when too many files are open. Nothing was changed.
-    #[error("no checkpoint is signed until the fence can be read again: {0}")]
-    Unread(#[source] FileError),
+    /// The fence cannot be used for the moment, as when too many files are open, or another process
+    /// has its lock. Nothing was published.
+    #[error("no checkpoint is signed until the fence can be used again: {0}")]
+    Unread(#[source] FenceError),
     /// The table of checkpoints cannot be written.
     #[error("no checkpoint is signed: {0}")]
     Store(#[from] StoreError),

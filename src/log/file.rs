@@ -29,7 +29,10 @@ pub struct FileError {
 
 fn remedy(source: &io::Error) -> &'static str {
     let is_one = |kinds: &[io::ErrorKind]| kinds.contains(&source.kind());
-    if is_one(&[io::ErrorKind::ReadOnlyFilesystem]) {
+    if is_short_of_files(source) {
+        "too many files are open: raise the limit of open files (`ulimit -n`, or `LimitNOFILE` of its \
+         service)"
+    } else if is_one(&[io::ErrorKind::ReadOnlyFilesystem]) {
         "it is mounted read-only, and a ledger is written to even to be read: work on a copy, on a \
          file system that can be written to"
     } else if is_one(&[io::ErrorKind::PermissionDenied]) {
@@ -46,6 +49,16 @@ impl FileError {
     pub fn on(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { what, path: path.to_owned(), source }
     }
+
+    /// Whether nothing is wrong but that this process, or the machine, has too many files open.
+    pub fn is_short_of_files(&self) -> bool {
+        is_short_of_files(&self.source)
+    }
+}
+
+fn is_short_of_files(source: &io::Error) -> bool {
+    let short = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    source.raw_os_error().is_some_and(|code| short.iter().any(|e| e.raw_os_error() == code))
 }
 
 /// Replaces the file `path` by `bytes`, with the permissions `mode`; `Ok` means that it survives

@@ -10,7 +10,7 @@ use token_ledger::ledger::notary::{Heartbeat, Notary, restore_fence};
 use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::unsigned::Unsigned;
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
-use token_ledger::log::fence::{Fence, FenceError, FenceFile, MemoryFence};
+use token_ledger::log::fence::{Advance, Fence, FenceError, FenceFile, MemoryFence};
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::side_table::{MemoryTable, SideTable};
@@ -29,8 +29,16 @@ impl Fence for Shared {
         self.0.newest()
     }
 
-    fn advance(&self, checkpoint: &Checkpoint) -> Result<(), FenceError> {
-        self.0.advance(checkpoint)
+    fn advance(
+        &self,
+        expected: Option<&Checkpoint>,
+        new: &Checkpoint,
+    ) -> Result<Advance, FenceError> {
+        self.0.advance(expected, new)
+    }
+
+    fn mend(&self, new: &Checkpoint) -> Result<Advance, FenceError> {
+        self.0.mend(new)
     }
 
     fn place(&self) -> String {
@@ -248,6 +256,65 @@ fn two_processes_that_sign_for_one_log_stop_each_other() {
     let error = first.keep_up(at(3)).unwrap_err();
     assert!(matches!(error, Unsigned::Moved { .. }), "{error}");
     assert_eq!(desk.fenced(), Some(4));
+}
+
+/// Copies of a ledger that share a fence and are written on apart, each signing from threads of its
+/// own: whatever the order, no size has two roots.
+#[test]
+fn copies_that_share_a_fence_never_sign_two_roots_of_one_size() {
+    for round in 0..60 {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("fence");
+        // Every other round begins with nothing signed, as at the first start.
+        let common = 3 * (round % 2);
+        let start = Desk::new("common", common);
+        if 0 < common {
+            let notary = start.open_with(NAME, Box::new(FenceFile::new(&path))).unwrap();
+            notary.sign(at(1)).unwrap();
+        }
+        let copies = ["a", "b", "c"].map(|salt| {
+            let mut copy = Desk::new("common", common);
+            copy.salt = salt;
+            let notary = copy.open_with(NAME, Box::new(FenceFile::new(&path))).unwrap();
+            copy.grow(1);
+            (copy, notary)
+        });
+        let go = std::sync::Barrier::new(copies.len() * 2);
+        std::thread::scope(|scope| {
+            for (_, notary) in copies.iter().chain(&copies) {
+                scope.spawn(|| {
+                    go.wait();
+                    // Who comes too late is told so; what is published is looked at below.
+                    while let Err(Unsigned::Unread(_)) = notary.sign(at(2)) {
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        let signed: Vec<_> = copies.iter().filter(|(_, notary)| 0 < notary.signed()).collect();
+        let [(copy, notary)] = signed[..] else { panic!("{} histories", signed.len()) };
+        assert_eq!(FenceFile::new(&path).newest().unwrap().unwrap().head, copy.tree.head());
+        assert_eq!(notary.failure(), None);
+        for (other, notary) in copies.iter().filter(|(other, _)| other.salt != copy.salt) {
+            assert!(notary.failure().unwrap().contains("another process signs"), "{}", other.salt);
+            assert!(notary.newest().is_none());
+        }
+    }
+}
+
+#[test]
+fn a_fence_that_another_process_holds_ends_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("fence");
+    let desk = Desk::new("a", 3);
+    let notary = desk.open_with(NAME, Box::new(FenceFile::new(&path))).unwrap();
+    let held = token_ledger::log::file::lock(&root.path().join("fence.lock")).unwrap().unwrap();
+    let busy = notary.sign(at(1)).unwrap_err();
+    assert!(matches!(busy, Unsigned::Unread(FenceError::Busy { .. })), "{busy}");
+    assert!(busy.to_string().contains("a second copy of this ledger is running"), "{busy}");
+    assert_eq!((notary.failure(), notary.newest()), (None, None));
+    drop(held);
+    assert_eq!(notary.sign(at(2)).unwrap().head.size, 3);
 }
 
 #[test]
