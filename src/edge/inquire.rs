@@ -4,10 +4,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::audit::leak::{Known, judge};
+use crate::audit::leak::{Above, Known, judge};
 use crate::audit::past::{Extent, ValidToken, fold, valid};
 use crate::audit::records::{Filter, Page, first_with_digest, page};
-use crate::audit::trail::{Step, Trail, walk};
+use crate::audit::trail::{Reader, Step, Trail, walk};
 use crate::crypto::jwt::{decode_part, grant_of_jti};
 use crate::crypto::leak::kind_and_digest;
 use crate::crypto::presented::Presented;
@@ -19,6 +19,8 @@ use crate::domain::refusal::Refusal;
 use crate::domain::state::State;
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
+use crate::ledger::replay::LogError;
+use crate::log::store::Store;
 use crate::log::tree::TreeHead;
 use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
@@ -143,7 +145,7 @@ impl Edge {
         let most = self.limits.page_records_max;
         let limit = limit.map_or(most, |limit| limit.clamp(1, most));
         let end = as_of.seq.next();
-        let run = move |store: &dyn crate::log::store::Store, _| page(store, &filter, limit, end);
+        let run = move |store: &dyn Store, _| page(store, &filter, limit, end);
         Ok((as_of, self.with_log(run).await??))
     }
 
@@ -283,9 +285,7 @@ impl Edge {
             Some(grant) => Some(grant),
             // A bare digest names no grant: one pass over the log.
             None => {
-                let first = move |store: &dyn crate::log::store::Store, end| {
-                    first_with_digest(store, &digest, end)
-                };
+                let first = move |store: &dyn Store, end| first_with_digest(store, &digest, end);
                 self.with_log(first).await??.and_then(|record| record.about.grant)
             }
         };
@@ -305,29 +305,26 @@ impl Edge {
         as_of: &AsOf,
     ) -> Result<Option<Found>, Fault> {
         let (head, at) = (as_of.seq, as_of.at);
+        // Neither what is read of the state nor what is read of the log is younger than the reading.
+        let above = Above::look(&self.ledger.state(), &grant, head);
+        let Some(above) = above else { return Ok(None) };
         let limit = self.limits.trail_records_max;
-        let trail = Trail::Grant(grant);
-        let (steps, more) =
-            self.with_log(move |store, _| walk(store, &trail, head, limit)).await??;
-        if more.is_some() {
-            return Err(too_long());
-        }
-        let (known, client, subject) = {
-            let state = self.ledger.state();
-            let Some(grant) = state.grant(&grant) else { return Ok(None) };
-            let known = judge(&state, grant, &steps, &digest, at);
-            (known, grant.client.clone(), grant.subject)
+        let (client, subject) = (above.client.clone(), above.subject);
+        let run = move |store: &dyn Store, _| {
+            let (steps, more) = walk(store, &Trail::Grant(grant), head, limit)?;
+            if more.is_some() {
+                return Ok(Err(too_long()));
+            }
+            let Some(known) = judge(store, &above, &steps, &digest, at)? else {
+                return Ok(Ok(None));
+            };
+            let mut reader = Reader::new(store);
+            let why = known.why.iter().map(|seq| Ok(reader.step(*seq)?.bytes));
+            let why: Vec<Vec<u8>> = why.collect::<Result<_, LogError>>()?;
+            Ok(Ok(Some((known, why))))
         };
-        let Some(known) = known else { return Ok(None) };
-        let wanted = known.why.clone();
-        let why = self
-            .with_log(move |store, _| {
-                let mut reader = crate::audit::trail::Reader::new(store);
-                wanted.into_iter().map(|seq| Ok(reader.step(seq)?.bytes)).collect()
-            })
-            .await?;
-        let why: Result<Vec<Vec<u8>>, crate::ledger::replay::LogError> = why;
-        Ok(Some(Found { known, grant, client, subject, why: why? }))
+        let found: Result<_, LogError> = self.with_log(run).await?;
+        Ok(found??.map(|(known, why)| Found { known, grant, client, subject, why }))
     }
 
     /// The grant that a token names, if this ledger has it.

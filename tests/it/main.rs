@@ -53,6 +53,7 @@ mod tour;
 mod http_admin;
 mod http_blacklist;
 mod http_audit;
+mod leaked;
 mod http_evidence;
 mod http_lifecycle;
 mod http_bad_input;
