@@ -10,7 +10,7 @@ use crate::ledger::vault::Person;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::pkce::CodeChallenge;
 use crate::types::digest::Digest;
-use crate::types::id::{ClientId, GrantId};
+use crate::types::id::{ClientId, GrantId, SubjectId};
 use crate::types::resource::Resources;
 use crate::types::scope::Scope;
 use crate::types::secret::Secret;
@@ -44,11 +44,26 @@ pub struct Authorized {
     pub expires_in: u64,
 }
 
-/// Checks the text of a `sub`.
+/// Checks the text of a `sub` that somebody may be registered with.
+///
+/// # Errors
+/// As [`check_sub_text`]; and `invalid_request` for the text of a pseudonym: whoever asks for that
+/// person's records would be shown another's.
+pub fn check_sub(sub: &str) -> Result<(), Fault> {
+    check_sub_text(sub)?;
+    if sub.parse::<SubjectId>().is_err() {
+        return Ok(());
+    }
+    let what = "subject has the form of a pseudonym of this ledger (s_ and 22 characters): name the \
+                person by their sub";
+    Err(Fault::refused(ErrorCode::InvalidRequest, what))
+}
+
+/// Checks the text of a `sub` that is only looked for.
 ///
 /// # Errors
 /// `invalid_request` unless it is 1 to 255 bytes without control characters.
-pub fn check_sub(sub: &str) -> Result<(), Fault> {
+pub fn check_sub_text(sub: &str) -> Result<(), Fault> {
     let fits = !sub.is_empty() && sub.len() <= SUB_BYTES_MAX;
     if fits && !sub.chars().any(char::is_control) {
         return Ok(());

@@ -67,18 +67,18 @@ pub struct Found {
 }
 
 impl Edge {
-    /// The pseudonym of a resource owner, named by `sub` or by the pseudonym itself.
+    /// The pseudonym of a resource owner, named by `sub` or by the pseudonym itself. One that the log
+    /// knows is never taken for somebody's `sub`: who is erased has no other name.
     ///
     /// # Errors
     /// `not_found` where neither is known.
     pub async fn subject_named(&self, name: String) -> Result<SubjectId, Fault> {
-        let pseudonym = name.parse::<SubjectId>().ok();
-        let found = self.with_vault(move |vault, _| vault.find(&name)).await??;
-        if let Some(person) = found {
-            return Ok(person.subject);
+        let known = |id: &SubjectId| self.ledger.state().subject(id).is_some();
+        if let Some(pseudonym) = name.parse().ok().filter(known) {
+            return Ok(pseudonym);
         }
-        let known = pseudonym.filter(|id| self.ledger.state().subject(id).is_some());
-        known.ok_or_else(|| Refusal::UnknownSubject.into())
+        let found = self.with_vault(move |vault, _| vault.find(&name)).await??;
+        found.map(|person| person.subject).ok_or_else(|| Refusal::UnknownSubject.into())
     }
 
     /// Records that `what` is read, before it is.

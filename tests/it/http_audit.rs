@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use token_ledger::crypto::digest;
+use token_ledger::entropy::OsEntropy;
+use token_ledger::ledger::open::{open_log, read_keys};
+use token_ledger::ledger::vault::Vault;
+use token_ledger::ledger::vault_files::VaultFiles;
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::tree::TreeHead;
 
 use crate::merkle::mth;
-use crate::support::server::{NOW_S, Server};
+use crate::support::server::{CACHE_BYTES, NOW_S, Server, asking};
 use crate::support::wire::{Answer, Call};
 
 /// What was valid at second `at` after the start: `kind:scope` of each token.
@@ -315,5 +319,50 @@ async fn what_was_never_issued_is_not_known() {
         json!({ "tokens": "x" }),
     ] {
         look_up(&server, body).await.fails_with(400, "invalid_request");
+    }
+}
+
+/// The pseudonym of whoever the tokens are of.
+async fn pseudonym(server: &Server, grant: &str) -> String {
+    let trail = server.audit(&format!("/audit/grants/{grant}/trail")).await.is(200).records();
+    trail[0]["subject"].as_str().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn nobody_is_registered_under_a_name_that_passes_for_a_pseudonym() {
+    let server = Server::start().await;
+    let alice = pseudonym(&server, &server.tokens("alice").await.grant).await;
+    let unknown = token_ledger::types::id::SubjectId::from_bytes([7; 16]).to_string();
+    for name in [&alice, &unknown] {
+        let refused = server.grant(asking("photos", name)).await.fails_with(400, "invalid_request");
+        assert!(refused.text("error_description").contains("by their sub"));
+    }
+    // Text that only begins like one is a name like any other.
+    server.grant(asking("photos", "s_alice")).await.is(201);
+    let path = format!("/audit/subjects/trail?subject={alice}");
+    let trail = server.audit(&path).await.is(200).records();
+    assert!(trail.iter().all(|record| record["subject"] == json!(alice)), "{trail:?}");
+}
+
+#[actix_web::test]
+async fn a_pseudonym_that_the_log_knows_is_never_taken_for_anybodys_sub() {
+    let mut server = Server::start().await;
+    let alice = pseudonym(&server, &server.tokens("alice").await.grant).await;
+    server.stop().await;
+    // As an earlier version registered whoever was named so.
+    let replayed = open_log(&server.data(), CACHE_BYTES, 0, |_| {}).unwrap();
+    let rows = VaultFiles::open(replayed.directory.clone(), CACHE_BYTES).unwrap();
+    let key = zeroize::Zeroizing::new(*read_keys(&replayed.directory).unwrap().vault_key());
+    let vault = Vault::new(Box::new(rows), key);
+    let shadow = vault.ensure(&alice, &OsEntropy).unwrap().subject;
+    assert_ne!(shadow.to_string(), alice);
+    drop((vault, replayed));
+    server.resume().await;
+    let body = json!({ "subject": "alice", "reason": "asked", "legal_basis": "GDPR 17" });
+    server.administer("POST", "/admin/subjects/erase", Some(body)).await.is(200);
+    for path in ["/audit/subjects/trail?", "/audit/records?"] {
+        let read = server.audit(&format!("{path}subject={alice}")).await.is(200).records();
+        assert!(read.iter().all(|record| record["subject"] == json!(alice)), "{read:?}");
+        assert!(read.iter().any(|record| record["type"] == "subject.erased"), "{read:?}");
     }
 }
