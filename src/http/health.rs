@@ -18,7 +18,6 @@ use serde_json::json;
 use crate::http::app::App;
 use crate::http::respond::{json as json_answer, uncached};
 use crate::http::server::route;
-use crate::witness::submit::Standing;
 
 /// Puts health in place: whether the service is up, and nothing that counts.
 pub fn configure_checks(config: &mut ServiceConfig) {
@@ -135,7 +134,6 @@ impl Figures {
         }
         let newest = self.app.edge.notary.newest().map_or(0, |newest| newest.head.size);
         let standings: Vec<_> = witnesses.iter().map(|witness| witness.standing()).collect();
-        let alarm = |standing: &Standing| standing.fault.as_ref().is_some_and(|f| f.is_alarm());
         let gauges: [(&str, &str, Vec<u64>); 5] = [
             (
                 "witness_cosigned_records",
@@ -159,8 +157,8 @@ impl Figures {
             ),
             (
                 "witness_alarm",
-                "1 while the witness has cosigned another history than this one.",
-                standings.iter().map(|standing| u64::from(alarm(standing))).collect(),
+                "1 while the witness has cosigned another history than this one, or more of it.",
+                standings.iter().map(|standing| u64::from(standing.alarm.is_some())).collect(),
             ),
         ];
         for (name, help, values) in gauges {

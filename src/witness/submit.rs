@@ -48,6 +48,9 @@ pub struct Standing {
     pub failures: u64,
     /// Why the last one failed; `None` after a success.
     pub fault: Option<Unwitnessed>,
+    /// What puts the history in doubt; `None` after a success. A witness that cannot be asked any more
+    /// has taken nothing back.
+    pub alarm: Option<Unwitnessed>,
 }
 
 /// A witness, and how it stands.
@@ -154,6 +157,7 @@ impl Submitter {
         if let Some(fault) = standing.fault.take() {
             tracing::info!(witness = self.name(), %fault, "the witness cosigns again");
         }
+        standing.alarm = None;
         standing.cosigned = offer.head.size;
         standing.cosigned_at = Some(at);
         standing.waiting_since = None;
@@ -166,6 +170,7 @@ impl Submitter {
         let is_new = standing.fault.as_ref() != Some(&fault);
         if fault.is_alarm() {
             tracing::error!(witness, %fault, "the history of this log is in doubt");
+            standing.alarm = Some(fault.clone());
         } else if is_new {
             tracing::warn!(witness, %fault, "not cosigned; trying again with pauses");
         }

@@ -260,6 +260,45 @@ async fn a_witness_that_was_down_gets_the_newest_checkpoint_and_none_in_between(
     running.await.unwrap();
 }
 
+#[actix_web::test]
+async fn an_alarm_outlives_an_outage_and_ends_with_a_cosignature() {
+    let asking = Asking::new("leaf");
+    let cosigner = Cosigner::new("witness.example".parse().unwrap(), &[1; 32]);
+    let verifier = cosigner.verifier().clone();
+    let says = Arc::new(Mutex::new("more"));
+    let url = {
+        let says = Arc::clone(&says);
+        liar(move |body| {
+            let text = body.split_once("\n\n").unwrap().1.split_inclusive('\n').take(3);
+            let text = text.collect::<String>();
+            let line = cosigner.cosign(&text, Timestamp::from_seconds(COSIGNED_AT_S));
+            Some(match *says.lock() {
+                "more" => raw("409 Conflict", SIZE, "200\n"),
+                "nothing" => raw("503 No", "text/plain", ""),
+                _ => raw("200 OK", "text/plain", &format!("{line}\n")),
+            })
+        })
+    };
+    let (submitter, _) = submitter(&verifier, &url);
+    let (offers, offered) = tokio::sync::watch::channel(None);
+    let log: Arc<dyn Witnessed> = asking.clone();
+    let running = {
+        let submitter = Arc::clone(&submitter);
+        actix_web::rt::spawn(async move { submitter.run(offered, log).await })
+    };
+    offers.send_replace(Some(asking.offer(5, COSIGNED_AT_S)));
+    until(|| submitter.standing().alarm.is_some()).await;
+    *says.lock() = "nothing";
+    until(|| submitter.standing().fault == Some(Unwitnessed::Status(503))).await;
+    let ahead = Unwitnessed::Ahead { cosigned: 200, size: 5 };
+    assert_eq!(submitter.standing().alarm, Some(ahead), "nothing was taken back");
+    *says.lock() = "yes";
+    until(|| submitter.standing().cosigned == 5).await;
+    assert_eq!((submitter.standing().alarm, submitter.standing().fault), (None, None));
+    drop(offers);
+    running.await.unwrap();
+}
+
 /// Lets the others work until it is so.
 async fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
