@@ -61,7 +61,7 @@ pub struct Restored {
     pub last: Option<Head>,
     /// What the checkpoint covers: all of it.
     pub head: TreeHead,
-    /// The people whose rows came back.
+    /// The people whose rows came back, without those who were erased again.
     pub people: u64,
     /// The people in the log who were not in the vault's copy: registered after it was made.
     pub unknown_people: u64,
@@ -257,14 +257,15 @@ fn fill(path: &Path, plan: &Plan<'_>, progress: impl FnMut(Seq)) -> Result<Resto
     let mut verifier = Verifier::new(vec![Signed { head, place }]);
     from_store(&store, &mut verifier, progress)?;
     let (_, state) = verifier.finish(End::Whole).map_err(Unverified::from)?;
-    let people = match copies.vault {
+    let put_back = match copies.vault {
         Some(file) => {
             let key = vault_copy_key(keys.vault_key());
             vault_copy::read(file, &key, |people| vault.put_back(people))?
         }
         None => 0,
     };
-    let unknown_people = settle(&vault, &state)?;
+    let Settled { erased_again, unknown_people } = settle(&vault, &state)?;
+    let people = put_back.saturating_sub(erased_again);
     let at = state.head().map_or(plan.created_at, |head| head.at);
     keep_checkpoint(&directory, &database, plan, at)?;
     database.durable()?;
@@ -280,20 +281,26 @@ fn append_all(log: &dyn LogSource, store: &dyn Store, head: TreeHead) -> Result<
     Ok(())
 }
 
-/// Who was erased after the vault was copied is erased again; answers how many people of the log
-/// the vault does not know.
-fn settle(vault: &Vault, state: &State) -> Result<u64, RestoreError> {
+/// What became of the people in the vault's copy, and of those who were not.
+struct Settled {
+    erased_again: u64,
+    /// The people of the log whom the vault does not know.
+    unknown_people: u64,
+}
+
+/// Erases again who was erased after the vault was copied.
+fn settle(vault: &Vault, state: &State) -> Result<Settled, RestoreError> {
+    let mut settled = Settled { erased_again: 0, unknown_people: 0 };
     for subject in state.erased_subjects() {
-        vault.erase(&subject)?;
+        settled.erased_again += u64::from(vault.erase(&subject)?);
     }
     if vault.needs_rewrite()? {
         vault.rewrite()?;
     }
-    let mut unknown = 0;
     for subject in state.remembered_subjects() {
-        unknown += u64::from(vault.person(&subject)?.is_none());
+        settled.unknown_people += u64::from(vault.person(&subject)?.is_none());
     }
-    Ok(unknown)
+    Ok(settled)
 }
 
 /// The restored ledger knows what was signed last, so that it never signs less. A fence that the
