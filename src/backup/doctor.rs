@@ -29,6 +29,7 @@ use crate::witness::directory::{KEY as WITNESS_KEY, OriginId, WitnessDirectory};
 
 use super::findings::{Examined, Kind, Weight};
 use super::restore::UNFINISHED;
+use super::unclean::unclean;
 
 /// Examines the directory `path`, and the fence in the file `fence` where it is elsewhere. A ledger
 /// that is being served may change meanwhile.
@@ -119,11 +120,7 @@ fn clean_mark(path: &Path, is_in_use: bool, found: &mut Examined) -> Option<Seq>
             format!("remove {CLEAN}: the ledger then starts as after a crash"),
         ),
         None if is_in_use => {}
-        None => found.notice(
-            "not closed cleanly: a crash, a kill, or a restore",
-            "nothing: token-ledger serve keeps a copy of the log, replays it and checks every \
-             record; what was acknowledged is there",
-        ),
+        None => unclean(path, found),
     }
     None
 }

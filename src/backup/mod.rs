@@ -7,3 +7,4 @@ pub mod restore;
 pub mod follow;
 pub mod findings;
 pub mod doctor;
+mod unclean;

@@ -53,6 +53,11 @@ impl Frame {
     pub(super) fn first(&self) -> Seq {
         self.blocks.first().map_or(Seq(0), Block::first)
     }
+
+    /// The first record after it.
+    pub(super) fn end(&self) -> Seq {
+        self.blocks.last().map_or(Seq(0), Block::end)
+    }
 }
 
 /// The hash that stands for the record before record 0.

@@ -1,5 +1,6 @@
 //! How far the files of a log go, told from the heads of their blocks alone: a fraction of their bytes
-//! is read, and no checksum is looked at. Opens no database, and changes nothing.
+//! is read, and no checksum is looked at; and how much further the journal goes. Opens no database, and
+//! changes nothing.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -7,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::log::block::{HEAD_BYTES, LENGTH_BYTES, front_length};
 use crate::log::file::FileError;
+use crate::log::journal;
+use crate::log::journaled::JOURNAL;
 use crate::log::sled::segment_files;
+use crate::log::store::StoreError;
 use crate::types::id::Seq;
 
 /// What the files hold.
@@ -57,6 +61,18 @@ pub fn outline(log: &Path) -> Result<Outline, OutlineError> {
         found = Outline { files, bytes, end: Seq(first.0 + records) };
     }
     Ok(found)
+}
+
+/// The first record that is neither in the files, which end before `end`, nor in the journal of the
+/// directory `log`. Only frames that are intact and follow on each other count.
+///
+/// # Errors
+/// [`StoreError`] when the journal is there and cannot be read.
+pub fn end_with_journal(log: &Path, end: Seq) -> Result<Seq, StoreError> {
+    let frames = journal::read(&log.join(JOURNAL))?;
+    Ok(frames
+        .iter()
+        .fold(end, |end, frame| if frame.first() <= end { end.max(frame.end()) } else { end }))
 }
 
 /// How many records are in the whole blocks at the front of a file, and how long the file is.

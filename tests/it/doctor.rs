@@ -36,7 +36,9 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     let output = run(Command::new(BINARY).args(["doctor", "--json", "--data"]).arg(&data), 0);
     assert!(String::from_utf8_lossy(&output.stdout).contains("in use by another process"));
     server.kill();
-    assert!(doctor(0).contains("not closed cleanly"));
+    let said = doctor(0);
+    assert!(said.contains("not closed cleanly"), "{said}");
+    assert!(said.contains("all that was noted as acknowledged, up to record"), "{said}");
     let without = |name: &str, code: i32, says: &str| {
         let (here, aside) = (data.join(name), folder.path().join("aside"));
         fs::rename(&here, &aside).unwrap();
@@ -49,6 +51,9 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     without("vault.current", 1, "vault.current is missing");
     without("vault-000001", 1, "the vault vault-000001 is missing");
     without("log", 1, "the database of the log is missing");
+    // The records of the last moments are in the journal alone, and serve would refuse.
+    without("log/journal", 1, "was on the disk before, and the journal and the files end");
+    without("reached", 0, "it cannot be told whether what was acknowledged is there");
     let with = |name: &str, bytes: &[u8], code: i32, says: &str| {
         let path = data.join(name);
         let before = fs::read(&path).ok();
@@ -66,6 +71,8 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     with("log/db", b"", 1, "missing or empty");
     assert!(doctor(0).contains("the log is there: 1 files"));
     with("log/records-00000000000000009999", b"x", 1, "is in none of the files of records");
+    with("log/journal", &[b'x'; 4096], 1, "acknowledged records are missing");
+    with("reached", b"x", 0, "it cannot be told whether");
     with("log/snap.1.generating", b"", 0, "torn snapshot");
     with("vault.rewrite-due", b"", 0, "erased people");
     with("fence", b"x\n", 1, "fence");
