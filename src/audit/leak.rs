@@ -71,7 +71,7 @@ pub struct Known {
     pub why: Vec<Seq>,
 }
 
-/// What lies above a grant as of one record: its client, its resource owner, and the blacklist.
+/// What lies above a token of a grant as of one record: client, resource owner, and blacklist.
 #[derive(Debug)]
 pub struct Above {
     /// The grant's client.
@@ -79,12 +79,13 @@ pub struct Above {
     /// The grant's resource owner.
     pub subject: Option<SubjectId>,
     grant: GrantId,
+    digest: Digest,
     as_of: Seq,
     metadata: Arc<ClientMetadata>,
     disabled: bool,
     /// When the resource owner was erased.
     erased: Option<Seq>,
-    /// The blacklist, in the order of its records.
+    /// The entries that may hit the token, in the order of their records.
     entries: Vec<Entry>,
     /// The records about clients, keys and the blacklist.
     control: Vec<Seq>,
@@ -93,8 +94,9 @@ pub struct Above {
 }
 
 impl Above {
-    /// One look at `state`, which may be further than `as_of`. `None` where it does not know the grant.
-    pub fn look(state: &State, grant: &GrantId, as_of: Seq) -> Option<Self> {
+    /// One look at `state`, which may be further than `as_of`, for the token of `digest`. `None` where
+    /// it does not know the grant.
+    pub fn look(state: &State, grant: &GrantId, digest: Digest, as_of: Seq) -> Option<Self> {
         let grant = state.grant(grant)?;
         let client = state.client(&grant.client)?;
         let subject = grant.subject.and_then(|id| state.subject(&id));
@@ -102,8 +104,15 @@ impl Above {
         let erased = subject.filter(|subject| subject.erased);
         let erased = erased.and_then(|subject| subject.ban().watermark);
         let was = |seq: &Seq| *seq <= as_of;
-        let mut entries: Vec<Entry> =
-            state.blacklist().filter(|entry| was(&entry.seq)).cloned().collect();
+        let may_hit = |entry: &&Entry| match &entry.target {
+            Target::Token(listed) => *listed == digest,
+            Target::Grant(_) => false,
+            Target::Subject(id) => grant.subject == Some(*id),
+            Target::Client(id) => *id == client.id,
+            Target::Key(_) | Target::All => true,
+        };
+        let listed = state.blacklist().filter(|entry| was(&entry.seq)).filter(may_hit);
+        let mut entries: Vec<Entry> = listed.cloned().collect();
         entries.sort_unstable_by_key(|entry| entry.seq);
         let then = state.control().partition_point(was);
         let (control, since) = state.control().split_at_checked(then)?;
@@ -111,6 +120,7 @@ impl Above {
             client: client.id.clone(),
             subject: grant.subject,
             grant: grant.id,
+            digest,
             as_of,
             metadata: Arc::clone(&client.metadata),
             disabled: client.disabled,
@@ -121,14 +131,12 @@ impl Above {
         })
     }
 
-    /// The first entry that hits the grant itself, or the key that signed, and that `picked` picks.
+    /// The first entry from above the grant, or on the key that signed, that `picked` picks.
     fn entry(&self, key: Option<&KeyId>, picked: impl Fn(&Entry) -> bool) -> Option<Seq> {
         let hits = |entry: &&Entry| match &entry.target {
             Target::Token(_) | Target::Grant(_) => false,
-            Target::Subject(id) => self.subject == Some(*id),
-            Target::Client(id) => self.client == *id,
             Target::Key(id) => key == Some(id),
-            Target::All => true,
+            Target::Subject(_) | Target::Client(_) | Target::All => true,
         };
         self.entries.iter().filter(hits).find(|entry| picked(entry)).map(|entry| entry.seq)
     }
@@ -188,8 +196,8 @@ struct Issued {
     expires_at: Option<Timestamp>,
 }
 
-/// Judges the token of `digest` at `at`, the time of the record that `above` is as of: from the trail
-/// of its grant up to there, and from what lies above. `None` where the trail does not know it.
+/// Judges a token at `at`, the time of the record that `above` is as of: from the trail of its grant up
+/// to there, and from what lies above. `None` where the trail does not know it.
 ///
 /// # Errors
 /// [`LogError`] when a record that bears on it cannot be read.
@@ -197,9 +205,9 @@ pub fn judge(
     store: &dyn Store,
     above: &Above,
     trail: &[Step],
-    digest: &Digest,
     at: Timestamp,
 ) -> Result<Option<Known>, LogError> {
+    let digest = &above.digest;
     let issued = trail.iter().find_map(|step| issuance(step, digest));
     let mut past = State::small();
     for step in trail {
@@ -208,7 +216,7 @@ pub fn judge(
     let (Some(issued), Some(grant)) = (issued, past.grant(&above.grant)) else { return Ok(None) };
     let conduct = above.conduct(store, issued.kind)?;
     let itself = ended_itself(trail, digest, &issued);
-    let ended = [itself, ended_with_grant(grant), ended_from_above(above, grant, digest, &issued)];
+    let ended = [itself, ended_with_grant(grant), ended_from_above(above, grant, &issued)];
     // What ended it first is what ended it.
     let ended = ended.into_iter().flatten().min_by_key(|(_, seq)| *seq);
     let expires_at = match itself {
@@ -292,17 +300,12 @@ fn ended_with_grant(grant: &Grant) -> Option<(Status, Seq)> {
 
 /// What ended the token from above its grant; or an entry on the token itself, which is on no trail
 /// where it came long after the token.
-fn ended_from_above(
-    above: &Above,
-    grant: &Grant,
-    digest: &Digest,
-    issued: &Issued,
-) -> Option<(Status, Seq)> {
+fn ended_from_above(above: &Above, grant: &Grant, issued: &Issued) -> Option<(Status, Seq)> {
     // A refresh token or code is dead when its grant is older than the entry; an access token when
     // it is itself.
     let since = if issued.kind == Kind::AccessToken { issued.seq } else { grant.created };
     let covering = above.entry(issued.key.as_ref(), |entry| since <= entry.seq);
-    let own = above.entries.iter().find(|entry| entry.target == Target::Token(*digest));
+    let own = above.entries.iter().find(|entry| entry.target == Target::Token(above.digest));
     let listed = covering.into_iter().chain(own.map(|entry| entry.seq)).min();
     let listed = listed.map(|seq| (Status::Blacklisted, seq));
     let erased = above.erased.map(|seq| (Status::Revoked, seq));

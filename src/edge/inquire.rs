@@ -306,7 +306,7 @@ impl Edge {
     ) -> Result<Option<Found>, Fault> {
         let (head, at) = (as_of.seq, as_of.at);
         // Neither what is read of the state nor what is read of the log is younger than the reading.
-        let above = Above::look(&self.ledger.state(), &grant, head);
+        let above = Above::look(&self.ledger.state(), &grant, digest, head);
         let Some(above) = above else { return Ok(None) };
         let limit = self.limits.trail_records_max;
         let (client, subject) = (above.client.clone(), above.subject);
@@ -315,7 +315,7 @@ impl Edge {
             if more.is_some() {
                 return Ok(Err(too_long()));
             }
-            let Some(known) = judge(store, &above, &steps, &digest, at)? else {
+            let Some(known) = judge(store, &above, &steps, at)? else {
                 return Ok(Ok(None));
             };
             let mut reader = Reader::new(store);

@@ -125,9 +125,9 @@ fn known(
     (grant, digest): &(GrantId, Digest),
 ) -> Option<Known> {
     let head = then.head().unwrap();
-    let above = Above::look(state, grant, head.seq)?;
+    let above = Above::look(state, grant, *digest, head.seq)?;
     let (steps, _) = walk(store, &Trail::Grant(*grant), then.grant(grant)?.head, 1000).unwrap();
-    judge(store, &above, &steps, digest, head.at).unwrap()
+    judge(store, &above, &steps, head.at).unwrap()
 }
 
 /// At each record of a life with everything in it: a look at a state that has gone on says the same as
