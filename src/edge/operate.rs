@@ -8,14 +8,14 @@ use crate::crypto::presented::Presented;
 use crate::domain::checkpoint_keys::CHECKPOINT_PURPOSE;
 use crate::domain::command::{BlacklistTarget, Command, Owner};
 use crate::domain::event::{Event, Target};
-use crate::domain::record::{About, Actor, Record};
+use crate::domain::record::{About, Actor, Origin, Record};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::Entry;
-use crate::edge::authorize::check_sub;
+use crate::edge::authorize::{check_sub, check_sub_text};
 use crate::edge::fault::Fault;
 use crate::edge::{Caller, Edge};
-use crate::entropy::bytes;
-use crate::ledger::vault::Person;
+use crate::entropy::{Entropy, bytes};
+use crate::ledger::vault::{Person, Vault};
 use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
 use crate::types::id::{BlacklistId, ClientId, GrantId, KeyId, Seq, SubjectId};
@@ -91,13 +91,10 @@ impl Edge {
                 (BlacklistTarget::Other(Target::Key(kid)), Some(caller.in_clear()))
             }
             Banned::All => (BlacklistTarget::Other(Target::All), Some(caller.in_clear())),
-            Banned::Subject(sub) => {
-                check_sub(&sub)?;
-                let person = self.registered(sub).await?;
-                let origin = self.sealed_origin(caller, &person)?;
-                first_seen = Some(self.ledger.state().subject(&person.subject).is_none());
-                let owner = Owner { subject: person.subject, sub: person.sub };
-                (BlacklistTarget::Owner(owner), Some(origin))
+            Banned::Subject(name) => {
+                let (target, origin, is_new) = self.person_target(caller, name).await?;
+                first_seen = is_new;
+                (target, Some(origin))
             }
         };
         let id = BlacklistId::from_bytes(bytes(self.entropy.as_ref()));
@@ -106,6 +103,31 @@ impl Edge {
         let entry = self.ledger.state().entry(&id).cloned();
         let entry = entry.ok_or(Fault::Broken("a blacklist entry is not there"))?;
         Ok(Blacklisted { entry, first_seen })
+    }
+
+    /// A person by `sub`, and whether nobody of that name was known; or by a pseudonym that the log knows.
+    async fn person_target(
+        &self,
+        caller: &Caller,
+        name: String,
+    ) -> Result<(BlacklistTarget, Origin, Option<bool>), Fault> {
+        if let Some(subject) = self.pseudonym(&name) {
+            let person = self.with_vault(move |vault, _| vault.person(&subject)).await??;
+            let origin = self.sealed_origin(caller, &person.ok_or(Refusal::UnknownSubject)?)?;
+            return Ok((BlacklistTarget::Other(Target::Subject(subject)), origin, None));
+        }
+        check_sub(&name)?;
+        let person = self.registered(name).await?;
+        let origin = self.sealed_origin(caller, &person)?;
+        let is_new = self.ledger.state().subject(&person.subject).is_none();
+        let owner = Owner { subject: person.subject, sub: person.sub };
+        Ok((BlacklistTarget::Owner(owner), origin, Some(is_new)))
+    }
+
+    /// Whose pseudonym `name` is, if the log knows it: no `sub` has this form.
+    fn pseudonym(&self, name: &str) -> Option<SubjectId> {
+        let subject = name.parse::<SubjectId>().ok()?;
+        self.ledger.state().subject(&subject).map(|found| found.id)
     }
 
     /// Nothing that it signs is a token, and checkpoints are not taken back.
@@ -207,7 +229,7 @@ impl Edge {
         legal_basis: String,
         rewrite_now: bool,
     ) -> Result<(SubjectId, Option<Seq>), Fault> {
-        check_sub(&sub)?;
+        check_sub_text(&sub)?;
         let edge = Arc::clone(self);
         let erasing = tokio::spawn(async move {
             let erased = edge.erase_person(actor, sub, reason, legal_basis).await;
@@ -226,7 +248,12 @@ impl Edge {
         reason: String,
         legal_basis: String,
     ) -> Result<(SubjectId, Option<Seq>), Fault> {
-        let found = self.with_vault(move |vault, _| vault.find(&sub)).await??;
+        let known = self.pseudonym(&sub);
+        let look = move |vault: &Vault, _: &dyn Entropy| match known {
+            Some(subject) => vault.person(&subject),
+            None => vault.find(&sub),
+        };
+        let found = self.with_vault(look).await??;
         let Person { subject, sub, .. } = found.ok_or(Refusal::UnknownSubject)?;
         self.vault.begin_erasure(subject);
         let owner = Owner { subject, sub };

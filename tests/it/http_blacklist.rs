@@ -88,6 +88,14 @@ async fn r3_r12_a_subject_even_one_that_was_never_seen() {
     lift(&server, &id).await;
     assert!(is_dead(&server, &tokens).await);
     assert!(!is_dead(&server, &server.tokens("alice").await).await);
+    // By pseudonym, too, as it stands in the records; nobody else has that for a name.
+    let bob = server.running().edge.vault.find("bob").unwrap().unwrap().subject.to_string();
+    let by_pseudonym =
+        server.blacklist(json!({ "type": "subject", "id": bob })).await.is(201).json();
+    assert_eq!(by_pseudonym["target"]["id"], bob);
+    assert!(is_dead(&server, &other).await);
+    let nobody = json!({ "type": "subject", "id": "s_AAAAAAAAAAAAAAAAAAAAAA" });
+    server.blacklist(nobody).await.fails_with(400, "invalid_request");
     for first_seen in [true, false] {
         let target = json!({ "type": "subject", "id": "mallory" });
         let answer = server.blacklist(target).await.is(201).json();

@@ -158,8 +158,12 @@ async fn who_is_erased_while_a_first_grant_is_on_its_way_is_erased_in_the_log_to
     // Nobody is missing when it starts again, and who comes back is somebody new.
     server.restart().await;
     server.tokens("dave").await;
-    let found = server.running().edge.vault.find("dave").unwrap().unwrap();
-    assert_ne!(found.subject.to_string(), pseudonym);
+    let found = server.running().edge.vault.find("dave").unwrap().unwrap().subject.to_string();
+    assert_ne!(found, pseudonym);
+    // Who is known by pseudonym only can be erased by it.
+    erase(&server, &pseudonym, false).await.fails_with(404, "not_found");
+    assert_eq!(erase(&server, &found, false).await.is(200).json()["subject"], found);
+    assert!(server.running().edge.vault.find("dave").unwrap().is_none());
 }
 
 /// The answer to the record was lost, and whoever asked is gone.
