@@ -10,20 +10,33 @@ use crate::types::id::KeyId;
 /// The purpose of keys that sign checkpoints, and nothing else.
 pub const CHECKPOINT_PURPOSE: &str = "checkpoint";
 
+/// The member of a key's record that says why it was made: the keys before it may be in other hands.
+const OLDER_COMPROMISED: &str = "older_compromised";
+
 /// The identifier of a checkpoint key in the log.
 pub fn checkpoint_kid(key: &NoteVerifier) -> KeyId {
     let kid = format!("checkpoint-{}", key.id());
     kid.parse().expect("letters, digits and a dash are a kid")
 }
 
-/// What makes the log speak of a checkpoint key.
-pub fn checkpoint_key_record(key: &NoteVerifier) -> Command {
+/// What makes the log speak of a checkpoint key. Where the keys before it are compromised, the record
+/// says so, and whoever reads it completes what a crash cut short.
+pub fn checkpoint_key_record(key: &NoteVerifier, older_compromised: bool) -> Command {
+    let mut public = serde_json::json!({ "vkey": key.to_string() });
+    if let (true, Some(members)) = (older_compromised, public.as_object_mut()) {
+        members.insert(OLDER_COMPROMISED.to_owned(), true.into());
+    }
     Command::AddKey {
         kid: checkpoint_kid(key),
         purpose: CHECKPOINT_PURPOSE.to_owned(),
         alg: "EdDSA".to_owned(),
-        public: serde_json::json!({ "vkey": key.to_string() }),
+        public,
     }
+}
+
+/// Whether the keys before this one sign nothing more once a checkpoint covers its record.
+pub fn ends_older_keys(key: &Key) -> bool {
+    key.public.get(OLDER_COMPROMISED).and_then(serde_json::Value::as_bool) == Some(true)
 }
 
 /// The checkpoint keys that the log knows, oldest first.

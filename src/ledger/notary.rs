@@ -16,6 +16,7 @@ use crate::ledger::unsigned::Unsigned;
 use crate::log::checkpoint::{Checkpoint, Origin};
 use crate::log::fence::{Advance, Fence, FenceError};
 use crate::log::tree::TreeHead;
+use crate::types::id::Seq;
 use crate::types::time::Timestamp;
 
 /// When checkpoints are due beyond those that are asked for.
@@ -179,11 +180,33 @@ impl Notary {
     /// [`Unsigned`]: nothing was published, and nothing will be until the next start, but after
     /// [`Unsigned::Unread`], which the next attempt may be spared. What was published before stays.
     pub fn sign(&self, now: Timestamp) -> Result<Arc<Published>, Unsigned> {
+        self.sign_once(&mut self.turn.lock(), now)
+    }
+
+    /// Signs a last checkpoint by the keys that sign now, which covers record `seq`, unless one that
+    /// was published does so; from then on `next` sign. Nothing is signed in between. Blocks.
+    ///
+    /// # Errors
+    /// As [`Notary::sign`]: the keys that sign stay as they were.
+    pub fn hand_over(
+        &self,
+        seq: Seq,
+        next: Vec<NoteSigner>,
+        now: Timestamp,
+    ) -> Result<(), Unsigned> {
         let mut turn = self.turn.lock();
+        if self.newest().is_none_or(|newest| newest.head.size <= seq.0) {
+            self.sign_once(&mut turn, now)?;
+        }
+        self.sign_with(next);
+        Ok(())
+    }
+
+    fn sign_once(&self, turn: &mut Turn, now: Timestamp) -> Result<Arc<Published>, Unsigned> {
         if let Some(failed) = self.failure() {
             return Err(Unsigned::Stopped(failed));
         }
-        let signed = self.sign_in(&mut turn, now);
+        let signed = self.sign_in(turn, now);
         if let Err(error) = &signed
             && !matches!(error, Unsigned::Unread(_))
         {

@@ -164,7 +164,7 @@ pub fn create(
     let tree = Arc::new(Tree::empty(Arc::clone(&store), tiles));
     let mut writer = Writer::new(Arc::clone(&store), tree, Arc::clone(&state), clock, 1);
     let (administrator, register) = new_administrator(beginning.administrator.clone(), entropy);
-    let checkpoint_key = checkpoint_key_record(signer.verifier());
+    let checkpoint_key = checkpoint_key_record(signer.verifier(), false);
     let first = first_commands(&beginning, &keys, register);
     for command in first.into_iter().chain([checkpoint_key]) {
         let request = RequestId::from_bytes(bytes(entropy));

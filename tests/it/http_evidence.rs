@@ -4,6 +4,10 @@
 use serde_json::{Value, json};
 use token_ledger::crypto::note::Note;
 use token_ledger::crypto::note_key::NoteVerifier;
+use token_ledger::crypto::note_signer::NoteSigner;
+use token_ledger::domain::checkpoint_keys::{checkpoint_key_record, checkpoint_kid};
+use token_ledger::domain::command::Asked;
+use token_ledger::domain::record::Actor;
 use token_ledger::log::bundle::decode_bundle;
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
 use token_ledger::log::fence::{Fence, FenceFile};
@@ -12,7 +16,7 @@ use token_ledger::log::proof::{verify_consistency, verify_inclusion};
 use token_ledger::log::receipt::Receipt;
 use token_ledger::log::tree::{TreeHead, hash_text};
 use token_ledger::types::digest::LeafHash;
-use token_ledger::types::id::Seq;
+use token_ledger::types::id::{RequestId, Seq};
 
 use crate::merkle::mth;
 use crate::support::server::Server;
@@ -350,16 +354,82 @@ async fn a_compromised_checkpoint_key_vouches_for_its_successor_once_and_for_not
     let rotated = rotate(&server, json!({ "compromised": true })).await;
     assert_eq!(rotated["both_until"], Value::Null);
     assert_eq!(signed_by(&server).await, [false, true]);
-    // A checkpoint that the old key signed covers the record of the new one.
-    let added = server.audit("/audit/records?type=key.added").await.is(200).records();
-    let added = added.iter().find(|record| record["data"]["kid"] == rotated["kid"]).unwrap();
-    let (ledger, seq) = (server.running().ledger(), added["seq"].as_u64().unwrap());
-    let kept = server.running().edge.notary.checkpoints().from_size(seq + 1, 1).unwrap();
-    let first = kept.first().unwrap();
-    assert!(Checkpoint::open(&first.note, &origin(), &old, &[]).is_ok());
-    assert!(first.head.size <= ledger.tree().size());
+    assert_eq!(signed_after(&server, &old, rotated["kid"].as_str().unwrap()).await, 1);
     let blacklist = json!({ "target": { "type": "key", "id": rotated["kid"] }, "reason": "x" });
     server.administer("POST", "/admin/blacklist", Some(blacklist)).await.is(400);
+}
+
+/// How many of the checkpoints that cover the record of the key `kid` are signed by `old`. The first
+/// one is, or nobody would vouch for the new key.
+async fn signed_after(server: &Server, old: &NoteVerifier, kid: &str) -> usize {
+    let added = server.audit("/audit/records?type=key.added").await.is(200).records();
+    let added = added.iter().find(|record| record["data"]["kid"] == kid).unwrap();
+    let seq = added["seq"].as_u64().unwrap();
+    let kept = server.running().edge.notary.checkpoints().from_size(seq + 1, 100).unwrap();
+    let by_old = |note: &Note| Checkpoint::open(note, &origin(), old, &[]).is_ok();
+    assert!(by_old(&kept.first().unwrap().note), "the old key did not sign its successor's record");
+    kept.iter().filter(|published| by_old(&published.note)).count()
+}
+
+#[actix_web::test]
+async fn a_compromised_checkpoint_key_signs_no_more_even_where_a_change_is_under_way() {
+    let mut server = Server::start().await;
+    let ordinary = rotate(&server, json!({})).await;
+    assert_eq!(signed_by(&server).await, [true, true]);
+    let rotated = rotate(&server, json!({ "compromised": true })).await;
+    assert_eq!(
+        (rotated["made"].clone(), rotated["both_until"].clone()),
+        (json!(true), Value::Null)
+    );
+    assert_ne!(rotated["kid"], ordinary["kid"]);
+    assert_eq!(signed_by(&server).await, [false, false, true]);
+    // Nor is the answer to the next request a key that may have leaked meanwhile.
+    let again = rotate(&server, json!({ "compromised": true })).await;
+    assert_ne!(again["kid"], rotated["kid"]);
+    server.restart().await;
+    assert_eq!(signed_by(&server).await, [false, false, false, true]);
+    let file = std::fs::read(server.data().join("keys.json")).unwrap();
+    let file = token_ledger::crypto::keys::KeyFile::decode(&file).unwrap();
+    assert_eq!(file.checkpoint_seeds().count(), 1);
+}
+
+#[actix_web::test]
+async fn an_emergency_that_a_crash_cut_short_after_the_new_keys_record_is_completed_at_the_start() {
+    let mut server = Server::start().await;
+    let old = vkeys(&server).await.remove(0);
+    let new = NoteSigner::new("ledger.example/t".parse().unwrap(), &[7; 32]);
+    let command = checkpoint_key_record(new.verifier(), true);
+    let request = RequestId::from_bytes([7; 8]);
+    let asked = Asked { request, actor: Actor::Ledger, origin: None, command };
+    assert!(server.running().ledger().submit(asked).await.unwrap().outcome.is_ok());
+    server.stop().await;
+    let path = server.data().join("keys.json");
+    let bytes = std::fs::read(&path).unwrap();
+    let mut file = token_ledger::crypto::keys::KeyFile::decode(&bytes).unwrap();
+    file.add_checkpoint_seed(zeroize::Zeroizing::new([7; 32])).unwrap();
+    std::fs::write(&path, &*file.encode()).unwrap();
+    server.resume().await;
+    assert_eq!(signed_by(&server).await, [false, true]);
+    // The checkpoint of the stop.
+    let kid = checkpoint_kid(new.verifier());
+    assert_eq!(signed_after(&server, &old, kid.as_str()).await, 1);
+    assert_eq!(key_records(&server).await.len(), 3);
+    let shown = rotate(&server, json!({})).await;
+    assert_eq!(shown["made"], json!(true), "nothing is under way any more");
+}
+
+#[actix_web::test]
+async fn a_checkpoint_key_is_not_retired_before_it_has_signed_its_successors_record() {
+    let server = Server::start_with(|raw| {
+        raw.checkpoint_key_overlap_s = 0;
+        raw.checkpoint_interval_ms = 60_000;
+    })
+    .await;
+    let old = vkeys(&server).await.remove(0);
+    let rotated = rotate(&server, json!({})).await;
+    server.running().edge.keep_checkpoint_keys().await.unwrap();
+    assert_eq!(signed_after(&server, &old, rotated["kid"].as_str().unwrap()).await, 1);
+    assert_eq!(signed_by(&server).await, [false, true]);
 }
 
 #[actix_web::test]
