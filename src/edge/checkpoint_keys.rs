@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::crypto::keys::KeyFile;
 use crate::crypto::note_key::{KeyName, NoteVerifier};
 use crate::crypto::note_signer::NoteSigner;
 use crate::domain::checkpoint_keys::{
@@ -90,17 +91,45 @@ impl Edge {
         Ok(kid)
     }
 
-    /// The private half is durable before the log speaks of the key, and signs only after that.
+    /// The private half is durable before the log speaks of the key, and signs only after that. Those
+    /// of which the log never spoke leave the file: they may have been read where they lay, and must
+    /// not pile up.
     async fn add_checkpoint_key(
         &self,
         by: By,
         older_compromised: bool,
     ) -> Result<(KeyId, Seq), Fault> {
+        self.check_that_log_takes_key(&by)?;
+        self.record_only_signer().await?;
         let name = self.checkpoint_key_name()?;
         let seed: Zeroizing<[u8; 32]> = Zeroizing::new(bytes(self.entropy.as_ref()));
-        let signer = NoteSigner::new(name, &seed);
-        self.change_keys(move |file| file.add_checkpoint_seed(seed)).await?;
+        let signer = NoteSigner::new(name.clone(), &seed);
+        let kid = checkpoint_kid(signer.verifier());
+        let recorded: Vec<KeyId> = {
+            let state = self.ledger.state();
+            checkpoint_keys(&state).into_iter().map(|key| key.id.clone()).collect()
+        };
+        let is_unrecorded = move |seed: &[u8; 32]| {
+            let found = checkpoint_kid(NoteSigner::new(name.clone(), seed).verifier());
+            found != kid && !recorded.contains(&found)
+        };
+        let change = move |file: &mut KeyFile| {
+            file.add_checkpoint_seed(seed)?;
+            file.remove_checkpoint_seeds(is_unrecorded)
+        };
+        self.change_keys(change).await?;
         self.record_checkpoint_key(signer.verifier(), by, older_compromised).await
+    }
+
+    /// In ledgers of earlier versions a key signs of which the log does not speak yet.
+    async fn record_only_signer(&self) -> Result<(), Fault> {
+        let signers = signing_now(&self.ledger.state(), self.checkpoint_signers()?);
+        for signer in signers {
+            if self.ledger.state().key(&checkpoint_kid(signer.verifier())).is_none() {
+                self.record_checkpoint_key(signer.verifier(), BY_ITSELF, false).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn record_checkpoint_key(

@@ -15,6 +15,7 @@ pub mod register;
 pub mod authorize;
 pub mod operate;
 pub mod rotate;
+pub mod make_key;
 pub mod back_up;
 pub mod inquire;
 pub mod list;

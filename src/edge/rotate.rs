@@ -16,7 +16,6 @@ use crate::domain::state::{Key, State};
 use crate::edge::fault::Fault;
 use crate::edge::inquire::AsOf;
 use crate::edge::{Caller, Edge};
-use crate::log::file::{FILE_MODE, write_durably};
 use crate::oauth::error::ErrorCode;
 use crate::types::id::KeyId;
 use crate::types::time::Timestamp;
@@ -316,41 +315,6 @@ impl Edge {
         }
     }
 
-    /// Makes a key: its private half is durable before the log speaks of it, and it is used only
-    /// after that.
-    async fn add_key(
-        &self,
-        _turn: &MutexGuard<'_, ()>,
-        alg: SigningAlgorithm,
-        by: By,
-    ) -> Result<KeyId, Fault> {
-        let entropy = Arc::clone(&self.entropy);
-        // An RSA key takes its time.
-        let made = move || SigningKey::generate(alg, entropy.as_ref());
-        let made = tokio::task::spawn_blocking(made).await;
-        let made = made.map_err(|_| Fault::Broken("the making of a key ended early"))?;
-        let key = made.map_err(KeyFault::from)?;
-        let kid = key.kid().clone();
-        self.change_keys(move |file| file.add_signing_key(key)).await?;
-        let key = self.keyring.signing_key(&kid);
-        let key = key.ok_or(Fault::Broken("a key that was made is not there"))?;
-        self.record_key(&key, by).await?;
-        Ok(kid)
-    }
-
-    async fn record_key(&self, key: &SigningKey, by: By) -> Result<(), Fault> {
-        let public = serde_json::to_value(key.public_jwk())
-            .map_err(|_| Fault::Broken("a public key does not serialise"))?;
-        let command = Command::AddKey {
-            kid: key.kid().clone(),
-            purpose: ACCESS_TOKEN_PURPOSE.to_owned(),
-            alg: key.algorithm().as_str().to_owned(),
-            public,
-        };
-        self.submit(self.asked(by.actor, by.origin, command)).await?.outcome?;
-        Ok(())
-    }
-
     pub(super) async fn retire(&self, kid: KeyId, by: By) -> Result<(), Fault> {
         let retire = self.asked(by.actor, by.origin, Command::RetireKey { kid });
         match self.submit(retire).await?.outcome {
@@ -379,20 +343,5 @@ impl Edge {
             over.iter().try_for_each(|key| file.remove_signing_key(key.kid()))
         };
         self.change_keys(forget).await
-    }
-
-    /// Changes the keys and their file, off the asynchronous threads.
-    pub(super) async fn change_keys(
-        &self,
-        change: impl FnOnce(&mut KeyFile) -> Result<(), KeyFileRefused> + Send + 'static,
-    ) -> Result<(), Fault> {
-        let (keyring, path) = (self.keyring.clone(), self.keys_file.clone());
-        let keep = move |file: &KeyFile| match &path {
-            Some(path) => Ok(write_durably(path, &file.encode(), FILE_MODE)?),
-            None => Ok(()),
-        };
-        let run = move || keyring.change(|file| Ok::<_, KeyFault>(change(file)?), keep);
-        let done = tokio::task::spawn_blocking(run).await;
-        Ok(done.map_err(|_| Fault::Broken("the change of the keys ended early"))??)
     }
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 use token_ledger::clock::Clock;
-use token_ledger::crypto::keys::KeyFile;
+use token_ledger::crypto::keys::{KeyFile, KeyFileRefused};
 use token_ledger::crypto::signing::SigningKey;
 use token_ledger::domain::command::{Asked, Command};
 use token_ledger::domain::record::Actor;
@@ -17,8 +17,9 @@ use token_ledger::entropy::OsEntropy;
 use token_ledger::guard::Guard;
 use token_ledger::guard::options::{GuardOptions, JwksOptions};
 use token_ledger::types::id::RequestId;
+use zeroize::Zeroizing;
 
-use crate::support::server::{API, ISSUER, Server, photos};
+use crate::support::server::{API, ISSUER, Server, config, photos};
 use crate::support::wire::{Answer, Call};
 
 /// For how long a key is published before it signs, unless configured.
@@ -371,6 +372,56 @@ async fn e31_an_emergency_that_a_crash_cut_short_leaves_one_signer_and_can_be_re
         keep_keys(&server).await;
         assert_eq!(signer(&server).await, newest);
     }
+}
+
+async fn rotate_checkpoint(server: &Server, compromised: bool) -> Answer {
+    let body = json!({ "compromised": compromised });
+    server.administer("POST", "/admin/keys/checkpoint/rotate", Some(body)).await
+}
+
+#[actix_web::test]
+async fn e31_rotations_that_the_full_disk_refuses_leave_no_keys_behind() {
+    let mut server = Server::start().await;
+    let signs = signer(&server).await;
+    server.stop().await;
+    let full = config(|raw| raw.disk_free_bytes_min = 1 << 44);
+    let roomy = std::mem::replace(&mut server.config, full);
+    server.resume().await;
+    for _ in 0..40 {
+        let refused = rotate(&server, Some(json!({ "now": true }))).await;
+        refused.fails_with(503, "temporarily_unavailable");
+        let refused = rotate_checkpoint(&server, true).await;
+        refused.fails_with(503, "temporarily_unavailable");
+    }
+    assert_eq!(private_halves(&server), std::slice::from_ref(&signs));
+    assert_eq!(key_file(&server).checkpoint_seeds().count(), 1);
+    server.stop().await;
+    server.config = roomy;
+    server.resume().await;
+    assert_eq!(published(&server).await, std::slice::from_ref(&signs));
+    rotate(&server, Some(json!({ "now": true }))).await.is(201);
+    rotate_checkpoint(&server, true).await.is(201);
+}
+
+#[actix_web::test]
+async fn e31_keys_of_which_the_log_never_spoke_give_way_to_the_next_one() {
+    let server = Server::start().await;
+    let first = signer(&server).await;
+    // What rotations leave whose records the writer never took.
+    let leave = |file: &mut KeyFile| {
+        for number in 1..4 {
+            file.add_signing_key(SigningKey::from_ed25519_seed(&[number; 32]).unwrap())?;
+            file.add_checkpoint_seed(Zeroizing::new([number; 32]))?;
+        }
+        Ok(())
+    };
+    server.running().edge.keyring.change::<KeyFileRefused>(leave, |_| Ok(())).unwrap();
+    let next = rotate(&server, None).await.is(201).text("kid");
+    assert_eq!(private_halves(&server), [first, next]);
+    rotate_checkpoint(&server, false).await.is(201);
+    let file = key_file(&server);
+    assert_eq!(file.checkpoint_seeds().count(), 2);
+    assert!(file.checkpoint_seeds().all(|seed| (1..4).all(|number| *seed != [number; 32])));
 }
 
 #[actix_web::test]
