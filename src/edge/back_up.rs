@@ -23,13 +23,31 @@ pub struct CopyPlaces {
     pub keys: Option<PathBuf>,
 }
 
+impl CopyPlaces {
+    fn both(&self) -> Result<(PathBuf, PathBuf), Fault> {
+        let missing = match (&self.vault, &self.keys) {
+            (Some(vault), Some(keys)) => return Ok((vault.clone(), keys.clone())),
+            (Some(_), None) => "backup_keys_dir",
+            (None, Some(_)) => "backup_vault_dir",
+            (None, None) => "backup_vault_dir and backup_keys_dir",
+        };
+        let what = format!(
+            "the server was started without {missing}: start it with both places, or back up with \
+             --log-only"
+        );
+        Err(Fault::refused(ErrorCode::InvalidRequest, what))
+    }
+}
+
 /// What was copied.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct BackedUp {
-    /// The file of the vault, and how many people are in it.
-    pub vault: Option<(PathBuf, u64)>,
+    /// The file of the vault.
+    pub vault: PathBuf,
+    /// How many people are in it.
+    pub people: u64,
     /// The file of the keys.
-    pub keys: Option<PathBuf>,
+    pub keys: PathBuf,
 }
 
 impl Edge {
@@ -37,31 +55,19 @@ impl Edge {
     /// the one before. That it was done is a record.
     ///
     /// # Errors
-    /// `invalid_request` where no place is named; [`Fault::Vault`] and [`Fault::Keys`] when a disk
-    /// refuses: the copy before is still there.
+    /// `invalid_request` where one of the places is not named: neither copy is of use without the
+    /// other. [`Fault::Vault`] and [`Fault::Keys`] when a disk refuses: the copy before is still there.
     pub async fn back_up(&self, actor: Actor, caller: &Caller) -> Result<BackedUp, Fault> {
-        let CopyPlaces { vault, keys } = self.copies.clone();
-        if vault.is_none() && keys.is_none() {
-            let what = "the server was started without backup_vault_dir and backup_keys_dir: start it \
-                        with both, or back up with --log-only";
-            return Err(Fault::refused(ErrorCode::InvalidRequest, what));
-        }
+        let (vault, keys) = self.copies.both()?;
         let mut parameters = Map::new();
-        parameters.insert("vault".to_owned(), Value::Bool(vault.is_some()));
-        parameters.insert("keys".to_owned(), Value::Bool(keys.is_some()));
+        parameters.insert("vault".to_owned(), Value::Bool(true));
+        parameters.insert("keys".to_owned(), Value::Bool(true));
         self.note_reading(actor, caller, "backup", parameters, About::default()).await?;
-        let mut done = BackedUp::default();
-        if let Some(directory) = vault {
-            let path = directory.join(VAULT_COPY);
-            let to = path.clone();
-            let people =
-                self.with_vault(move |vault, entropy| write(vault, &to, entropy)).await??;
-            done.vault = Some((path, people));
-        }
-        if let Some(directory) = keys {
-            done.keys = Some(self.copy_keys(&directory).await?);
-        }
-        Ok(done)
+        let path = vault.join(VAULT_COPY);
+        let to = path.clone();
+        let people = self.with_vault(move |vault, entropy| write(vault, &to, entropy)).await??;
+        let keys = self.copy_keys(&keys).await?;
+        Ok(BackedUp { vault: path, people, keys })
     }
 
     async fn copy_keys(&self, directory: &Path) -> Result<PathBuf, Fault> {

@@ -296,8 +296,8 @@ async fn back_up(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         let actor = actor(&app, &request, Role::Administrator)?;
         let done = app.edge.back_up(actor, &caller(&request)).await?;
-        let vault = done.vault.map(|(file, people)| json!({ "file": file, "subjects": people }));
-        let keys = done.keys.map(|file| json!({ "file": file }));
+        let vault = json!({ "file": done.vault, "subjects": done.people });
+        let keys = json!({ "file": done.keys });
         Ok(json_answer(StatusCode::OK, &json!({ "vault": vault, "keys": keys })))
     })
     .await
