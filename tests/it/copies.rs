@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::support::disk::Small;
 use crate::support::process::BINARY;
-use crate::support::server::{Server, Tokens};
+use crate::support::server::{Server, Tokens, config};
 
 const SUB: &str = "alice@example.com";
 
@@ -368,6 +368,53 @@ async fn a_backup_needs_a_place_and_an_administrator() {
     std::fs::remove_dir_all(copied.path("vault")).unwrap();
     let failed = copied.server.administer("POST", "/admin/backup", None).await;
     assert!(500 <= failed.status, "{}", failed.status);
+}
+
+#[actix_web::test]
+async fn no_backup_is_made_where_only_one_of_the_places_is_named() {
+    for (named, missing) in [("vault", "backup_keys_dir"), ("keys", "backup_vault_dir")] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().display().to_string();
+        let server = Server::start_with(|raw| match named {
+            "vault" => raw.backup_vault_dir = place,
+            _ => raw.backup_keys_dir = place,
+        })
+        .await;
+        let refused = server.administer("POST", "/admin/backup", None).await;
+        assert!(refused.body.contains(missing), "{}", refused.body);
+        refused.fails_with(400, "invalid_request");
+        assert_eq!(files(folder.path()), [], "half a backup");
+    }
+}
+
+#[actix_web::test]
+async fn nothing_is_served_where_copies_would_lie_together_or_in_the_data_directory() {
+    let mut server = Server::start().await;
+    server.stop().await;
+    let (place, inside) = (server.directory.path().join("copies"), server.data().join("copies"));
+    for (vault, keys, says) in [
+        (&place, &place, "backup_vault_dir and backup_keys_dir are one place"),
+        (&inside, &place, "backup_vault_dir is "),
+        (&place, &inside, "backup_keys_dir is "),
+    ] {
+        server.config = config(|raw| {
+            raw.backup_vault_dir = vault.display().to_string();
+            raw.backup_keys_dir = keys.display().to_string();
+        });
+        let refused = server.run().await.err().unwrap().to_string();
+        assert!(refused.contains(says), "{refused}");
+        assert!(server.data().join("clean").exists(), "nothing was changed by the attempt");
+    }
+    // Two that are not there yet: their media may be mounted later.
+    server.config = config(|raw| {
+        raw.backup_vault_dir = place.join("vault").display().to_string();
+        raw.backup_keys_dir = place.join("keys").display().to_string();
+    });
+    server.resume().await;
+    let failed = server.administer("POST", "/admin/backup", None).await;
+    assert!(500 <= failed.status, "{}", failed.status);
+    ["vault", "keys"].iter().for_each(|name| std::fs::create_dir_all(place.join(name)).unwrap());
+    server.administer("POST", "/admin/backup", None).await.is(200);
 }
 
 /// The commands themselves, against a real server: copy, copy again, verify, restore; and a fence
