@@ -2,6 +2,7 @@
 
 pub mod administrator;
 mod closing;
+mod copy_places;
 pub mod error;
 mod fitness;
 mod limits;
@@ -115,6 +116,7 @@ pub async fn start_on(
     progress: impl FnMut(Seq),
 ) -> Result<Running, RunError> {
     let (cache, copy) = (config.sled_cache_bytes_max, config.recovery_copy_bytes_max);
+    copy_places::check_copy_places(path, config)?;
     let certificates = certificates(&sockets, config)?;
     let throttle = Throttle::new(throttle_limits(config), Arc::clone(&clock));
     let witnesses = submitters(config, &clock)?;

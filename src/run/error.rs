@@ -8,6 +8,7 @@ use crate::ledger::open::OpenError;
 use crate::ledger::replay::LogError;
 use crate::ledger::vault::VaultError;
 use crate::log::directory::DirectoryError;
+use crate::run::copy_places::CopyPlaceRefused;
 use crate::witness::ask::Unwitnessed;
 
 /// Why the service does not run, or did not stop as it should.
@@ -65,6 +66,9 @@ pub enum RunError {
          Look at the disk, then start again"
     )]
     Stopped(#[from] LogError),
+    /// Copies would lie where they must not.
+    #[error(transparent)]
+    Copies(#[from] CopyPlaceRefused),
     /// Clients' keys could not be fetched if they were needed.
     #[error("the HTTP client for the keys of clients cannot be set up: {0}")]
     HttpClient(#[source] reqwest::Error),
