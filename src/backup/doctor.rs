@@ -23,6 +23,7 @@ use crate::log::file::{beside, list, read_if_there};
 use crate::log::outline::{Outline, OutlineError, outline};
 use crate::log::rescue::CONFIRMED;
 use crate::log::snapshots::{SnapshotError, SnapshotFile, Snapshots};
+use crate::log::unfinished::is_unfinished;
 use crate::log::vaults::{POINTER, PREFIX};
 use crate::types::id::Seq;
 use crate::witness::directory::{KEY as WITNESS_KEY, OriginId, WitnessDirectory};
@@ -42,6 +43,12 @@ pub fn examine(path: &Path, fence: Option<&Path>) -> Examined {
     } else if let Err(error) = list(path) {
         let mut found = Examined::new(Kind::Foreign);
         found.broken(error.to_string(), "check who owns the directory, and who asks");
+        found
+    } else if is_unfinished(path).unwrap_or(false) {
+        let mut found = Examined::new(Kind::Ledger);
+        lock(path, &mut found);
+        let what = format!("an init that was interrupted: {MARKER}, its last step, is missing");
+        found.broken(what, "unless it is made now: remove it, and run token-ledger init again");
         found
     } else if path.join(MARKER).exists() || path.join(POINTER).exists() {
         ledger(path, fence)
@@ -84,8 +91,8 @@ fn marker(path: &Path, found: &mut Examined) {
             Err(error) => found.broken(error.to_string(), "put the marker back, or restore"),
         },
         Ok(None) => found.broken(
-            format!("an init that was interrupted: {MARKER}, which is written last, is missing"),
-            "remove the directory and run token-ledger init again; nothing was acknowledged yet",
+            format!("{MARKER} is missing: it says whose ledger this is"),
+            "put it back from a copy of the directory, or restore",
         ),
         Err(error) => found.broken(error.to_string(), "check who owns the directory"),
     }

@@ -269,6 +269,7 @@ fn fill(path: &Path, plan: &Plan<'_>, progress: impl FnMut(Seq)) -> Result<Resto
     let at = state.head().map_or(plan.created_at, |head| head.at);
     keep_checkpoint(&directory, &database, plan, at)?;
     database.durable()?;
+    directory.complete()?;
     Ok(Restored { issuer: issuer.clone(), last: state.head(), head, people, unknown_people })
 }
 

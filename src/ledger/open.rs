@@ -176,7 +176,9 @@ pub fn create(
     drop(writer);
     store.settle()?;
     leave_clean_mark(&directory, &state.read())?;
-    drop(store);
+    // All is closed and durable before the directory says that it is a ledger's.
+    drop((store, database));
+    directory.complete()?;
     Ok(administrator)
 }
 

@@ -141,6 +141,7 @@ fn as_store(error: DirectoryError) -> StoreError {
         DirectoryError::NotEmpty { path }
         | DirectoryError::Missing { path }
         | DirectoryError::Foreign { path }
+        | DirectoryError::Unfinished { path }
         | DirectoryError::InUse { path }
         | DirectoryError::NewerFormat { path, .. }
         | DirectoryError::Marker { path, .. }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
 use super::rescue::{self, LogCopy};
+use super::unfinished::is_unfinished;
 use super::vaults::Vaults;
 use crate::types::digest::LeafHash;
 use crate::types::id::Seq;
@@ -83,8 +84,14 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// `open` of a directory without a marker; nothing in it was touched.
-    #[error("{} is not a ledger's directory: it holds no {MARKER}; check the path, or remove what an interrupted `token-ledger init` left there", path.display())]
+    #[error("{} is not a ledger's directory: it holds no {MARKER}; check the path, put that file back from a copy if it was lost, or make a ledger in an empty directory with `token-ledger init`", path.display())]
     Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What an interrupted `init` or `restore` left; nothing in it was touched.
+    #[error("{} is not a whole ledger: a `token-ledger init` (or `restore`) was interrupted there before it wrote {MARKER}, its last step, and nothing was ever served from it; remove it and run init again", path.display())]
+    Unfinished {
         /// The directory.
         path: PathBuf,
     },
@@ -170,16 +177,17 @@ impl Marker {
 }
 
 impl DataDirectory {
-    /// Makes `path`, or takes it if it is empty, and marks and locks it. Its parent must exist.
+    /// Makes `path`, or takes it if it is empty, and locks it. Its parent must exist. It is a ledger's
+    /// directory once all that belongs into it is there and [`DataDirectory::complete`] has said so.
     ///
     /// # Errors
-    /// [`DirectoryError::NotEmpty`], [`DirectoryError::InUse`]: nothing was changed. After
-    /// [`DirectoryError::Io`] what is there may be removed and created anew.
+    /// [`DirectoryError::NotEmpty`], [`DirectoryError::Unfinished`], [`DirectoryError::InUse`]: nothing
+    /// was changed. After [`DirectoryError::Io`] what is there may be removed and created anew.
     pub fn create(path: &Path, marker: &Marker) -> Result<Self, DirectoryError> {
         let not_empty = || DirectoryError::NotEmpty { path: path.to_owned() };
         file::create_directory(path)?;
         if file::holds_other_than(&[], path)? {
-            return Err(not_empty());
+            return Err(unfinished(path)?.unwrap_or_else(not_empty));
         }
         make_private(path)?;
         let lock = lock(path)?;
@@ -188,10 +196,16 @@ impl DataDirectory {
             return Err(not_empty());
         }
         let vaults = Vaults::create(path)?;
-        // The last step: a directory with a marker is complete.
-        write_marker(path, marker)?;
         file::sync_directory(file::parent(path))?;
         Ok(Self { path: path.to_owned(), marker: marker.clone(), vaults, _lock: lock })
+    }
+
+    /// Writes the marker: the last step, once all else is durable. A directory with one is complete.
+    ///
+    /// # Errors
+    /// When the file system refuses: what is there may be removed and created anew.
+    pub fn complete(&self) -> Result<(), DirectoryError> {
+        write_marker(&self.path, &self.marker)
     }
 
     /// Locks the ledger's directory `path`, and removes what an interrupted vault rewrite left.
@@ -205,7 +219,8 @@ impl DataDirectory {
         }
         // The marker comes first, so that no lock file is left in a foreign directory.
         let Some(bytes) = file::read_if_there(&path.join(MARKER))? else {
-            return Err(DirectoryError::Foreign { path: path_buf });
+            let foreign = || DirectoryError::Foreign { path: path_buf };
+            return Err(unfinished(path)?.unwrap_or_else(foreign));
         };
         let marker = Marker::decode(path, &bytes)?;
         let lock = lock(path)?;
@@ -344,6 +359,21 @@ fn write_marker(path: &Path, marker: &Marker) -> Result<(), DirectoryError> {
     let text = serde_json::to_vec(marker)
         .map_err(|source| DirectoryError::Marker { path: path.clone(), source })?;
     Ok(file::write_durably(&path, &text, file::FILE_MODE)?)
+}
+
+/// What to say of a directory that is not whole; none of one that is, or is not ours.
+fn unfinished(path: &Path) -> Result<Option<DirectoryError>, DirectoryError> {
+    if !is_unfinished(path)? {
+        return Ok(None);
+    }
+    // Somebody may be making it at this moment.
+    let _lock = lock(path)?;
+    let path = path.to_owned();
+    // Or just has.
+    Ok(Some(match is_unfinished(&path)? {
+        true => DirectoryError::Unfinished { path },
+        false => DirectoryError::InUse { path },
+    }))
 }
 
 fn make_private(path: &Path) -> Result<(), FileError> {

@@ -11,6 +11,7 @@ mod journal;
 pub mod journaled;
 pub mod file;
 pub mod directory;
+pub mod unfinished;
 pub mod vaults;
 pub mod snapshots;
 pub mod rescue;

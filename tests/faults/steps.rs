@@ -154,7 +154,8 @@ fn is_made_or_made_anew(stage: &Stage<'_>, _: Vec<Promised>) -> Result<Tally, St
     let data = stage.path("new");
     match stage.serve_with("new", &[], &[]).ready() {
         Ok(service) => service.stop()?,
-        Err(said) if !is_clear(&said) => return Err(said),
+        // Whatever is missing, the remedy is to make it anew, and no copy of anything.
+        Err(said) if !is_clear(&said) || !said.contains(" init") => return Err(said),
         Err(_) => {
             let _ = fs::remove_dir_all(&data);
             Process::init(&[], &data, stage.scratch).administrator()?;

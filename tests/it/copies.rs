@@ -313,7 +313,7 @@ async fn a_restore_that_is_killed_leaves_no_ledger_and_is_made_anew() {
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command
     };
-    for step in ["", "lock", "token-ledger.json", "keys.json", "vault-000001/db", "log", "log/db"] {
+    for step in ["", "lock", "keys.json", "vault-000001/db", "log", "log/db", "token-ledger.json"] {
         let mut child = command().spawn().unwrap();
         while !unfinished.join(step).exists() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();

@@ -2,10 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
-
+use token_ledger::backup::doctor::examine;
+use token_ledger::backup::findings::Finding;
+use token_ledger::clock::ManualClock;
+use token_ledger::entropy::{Entropy, OsEntropy};
+use token_ledger::ledger::open::{Beginning, create};
 use token_ledger::log::directory::{CleanMark, DataDirectory, DirectoryError, Marker};
 use token_ledger::log::file::write_durably;
 use token_ledger::log::rescue::LogCopy;
@@ -13,6 +20,8 @@ use token_ledger::log::sled::SledRows;
 use token_ledger::types::digest::LeafHash;
 use token_ledger::types::id::Seq;
 use token_ledger::types::time::Timestamp;
+
+use crate::support::server::administrator;
 
 const CACHE: u64 = 1 << 20;
 
@@ -24,6 +33,7 @@ fn created() -> (TempDir, PathBuf, DataDirectory) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("ledger");
     let directory = DataDirectory::create(&path, &marker()).unwrap();
+    directory.complete().unwrap();
     (root, path, directory)
 }
 
@@ -93,6 +103,76 @@ fn a_missing_or_foreign_directory_is_left_alone() {
     let text = refused!(DataDirectory::open(root.path()), DirectoryError::Foreign { .. });
     assert!(text.contains("token-ledger.json"), "{text}");
     assert_eq!(names(root.path()), [""; 0]);
+}
+
+/// Asks the system so many times and then fails, as everything does when a process is killed.
+struct Fading {
+    left: AtomicUsize,
+}
+
+impl Entropy for Fading {
+    fn fill(&self, bytes: &mut [u8]) {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        left.expect("no more");
+        OsEntropy.fill(bytes);
+    }
+}
+
+#[test]
+fn a_ledger_is_whole_or_told_to_be_what_an_interrupted_init_left() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_795_407_153)));
+    let made = (0..).position(|times| {
+        let path = root.path().join(times.to_string());
+        let beginning = Beginning {
+            issuer: "https://as.example",
+            origin: "as.example",
+            administrator: administrator(),
+        };
+        let entropy = Fading { left: AtomicUsize::new(times) };
+        let making = || create(&path, beginning, CACHE, clock.clone(), &entropy).is_ok();
+        if catch_unwind(AssertUnwindSafe(making)).is_ok_and(|is_made| is_made) {
+            return true;
+        }
+        let before = names(&path);
+        let text = refused!(DataDirectory::open(&path), DirectoryError::Unfinished { .. });
+        assert!(text.contains("remove it and run init again"), "{text}");
+        refused!(DataDirectory::create(&path, &marker()), DirectoryError::Unfinished { .. });
+        let found = examine(&path, None);
+        assert!(!found.is_usable(), "{found:?}");
+        let told = |finding: &Finding| finding.what.contains("an init that was interrupted");
+        assert!(found.findings.iter().all(told), "and nothing else: {found:?}");
+        assert_eq!(names(&path), before);
+        false
+    });
+    // Keys, administrator, and a request for each record: it did fail at many places.
+    assert!(made.unwrap() > 8, "{made:?}");
+}
+
+#[test]
+fn a_directory_that_is_being_made_is_in_use() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("ledger");
+    let directory = DataDirectory::create(&path, &marker()).unwrap();
+    refused!(DataDirectory::open(&path), DirectoryError::InUse { .. });
+    refused!(DataDirectory::create(&path, &marker()), DirectoryError::InUse { .. });
+    directory.complete().unwrap();
+    drop(directory);
+    DataDirectory::open(&path).unwrap();
+}
+
+#[test]
+fn a_served_ledger_that_lost_its_marker_is_not_taken_for_an_interrupted_init() {
+    for of_others in ["reached", "snapshots", "notes.txt"] {
+        let (_root, path, directory) = created();
+        drop(directory);
+        fs::remove_file(path.join("token-ledger.json")).unwrap();
+        refused!(DataDirectory::open(&path), DirectoryError::Unfinished { .. });
+        fs::write(path.join(of_others), "").unwrap();
+        let text = refused!(DataDirectory::open(&path), DirectoryError::Foreign { .. });
+        assert!(text.contains("put that file back"), "{text}");
+        refused!(DataDirectory::create(&path, &marker()), DirectoryError::NotEmpty { .. });
+    }
 }
 
 #[test]

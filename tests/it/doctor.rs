@@ -27,6 +27,10 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     assert!(doctor(1).contains("there is no "));
     init(&data);
     assert!(doctor(0).contains("closed cleanly after record"));
+    let (marker, aside) = (data.join("token-ledger.json"), folder.path().join("aside"));
+    fs::rename(&marker, &aside).unwrap();
+    assert!(doctor(1).contains("an init that was interrupted"));
+    fs::rename(&aside, &marker).unwrap();
     let records = data.join("log/records-00000000000000000000");
     let whole = fs::read(&records).unwrap();
     fs::write(&records, &whole[..whole.len() - 1]).unwrap();
@@ -46,7 +50,7 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
         assert!(said.contains(says), "{name}: {said}");
         fs::rename(&aside, &here).unwrap();
     };
-    without("token-ledger.json", 1, "an init that was interrupted");
+    without("token-ledger.json", 1, "token-ledger.json is missing");
     without("keys.json", 1, "keys.json is missing");
     without("vault.current", 1, "vault.current is missing");
     without("vault-000001", 1, "the vault vault-000001 is missing");
