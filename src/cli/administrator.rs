@@ -1,14 +1,16 @@
 //! `token-ledger init` and `token-ledger administrator`: who administers, made on this machine. Never
 //! beside a running server, and never without a record.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::arguments::InitArgs;
-use crate::cli::local::{LocalError, OFFLINE_CACHE_BYTES, log_to_standard_error, progress, say};
+use crate::cli::local::{
+    LocalError, OFFLINE_CACHE_BYTES, log_to_standard_error, progress, write_out,
+};
 use crate::clock::SystemClock;
 use crate::config::settings::Config;
 use crate::config::source::Sources;
@@ -54,16 +56,17 @@ pub(super) fn init(args: &InitArgs) -> Result<(), LocalError> {
     let clock = Arc::new(SystemClock);
     let made = create(&args.data, beginning, OFFLINE_CACHE_BYTES, clock, &OsEntropy)?;
     let data = args.data.display();
-    if args.json {
-        let admin = json!({ "client_id": made.client, "client_secret": made.secret.expose() });
-        return say(&json!({ "issuer": issuer, "data": args.data, "admin": admin }).to_string());
-    }
-    say(&format!(
-        "Made a ledger in {data} for the issuer {issuer}.\n\n\
-         The first administrator (the secret is shown this once):\n{}\n\
-         Next:\n  token-ledger serve --data {data}",
-        credentials(&made)
-    ))
+    let text = if args.json {
+        json!({ "issuer": issuer, "data": args.data, "admin": admin(&made) }).to_string()
+    } else {
+        format!(
+            "Made a ledger in {data} for the issuer {issuer}.\n\n\
+             The first administrator (the secret is shown this once):\n{}\n\
+             Next:\n  token-ledger serve --data {data}",
+            credentials(&made)
+        )
+    };
+    say_secret(&text, format!("the ledger in {data} is made"), &args.data)
 }
 
 /// Makes another administrator.
@@ -76,17 +79,28 @@ pub(super) fn administrator(args: &AdministratorArgs) -> Result<(), LocalError> 
     let another = metadata("another administrator");
     let adding = add_administrator(&args.data, another, &config, clock, &OsEntropy, progress);
     let made = runtime.block_on(adding)?;
-    if args.json {
-        let admin = json!({ "client_id": made.client, "client_secret": made.secret.expose() });
-        return say(&json!({ "data": args.data, "admin": admin }).to_string());
-    }
     let data = args.data.display();
-    say(&format!(
-        "Another administrator (the secret is shown this once):\n{}\n\
-         Next:\n  token-ledger serve --data {data}\n  \
-         token-ledger client disable ID   for each administrator that is lost",
-        credentials(&made)
-    ))
+    let text = if args.json {
+        json!({ "data": args.data, "admin": admin(&made) }).to_string()
+    } else {
+        format!(
+            "Another administrator (the secret is shown this once):\n{}\n\
+             Next:\n  token-ledger serve --data {data}\n  \
+             token-ledger client disable ID   for each administrator that is lost",
+            credentials(&made)
+        )
+    };
+    say_secret(&text, format!("the client {} is registered", made.client), &args.data)
+}
+
+/// Says what was `made`; where that fails, the secret in it is lost, and nothing else.
+fn say_secret(text: &str, made: String, data: &Path) -> Result<(), LocalError> {
+    let data = data.display().to_string();
+    write_out(text).map_err(|source| LocalError::SecretNotShown { made, source, data })
+}
+
+fn admin(made: &Administrator) -> Value {
+    json!({ "client_id": made.client, "client_secret": made.secret.expose() })
 }
 
 fn credentials(made: &Administrator) -> String {

@@ -87,6 +87,16 @@ pub enum LocalError {
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
+    /// There is a new administrator, whose secret nobody was told.
+    #[error("{made}, but the secret of its administrator could not be written out: {source}")]
+    SecretNotShown {
+        /// What was done.
+        made: String,
+        /// What standard output said.
+        source: io::Error,
+        /// Where.
+        data: String,
+    },
     /// The system gives no runtime.
     #[error("the asynchronous runtime does not start: {0}")]
     Runtime(#[source] io::Error),
@@ -132,6 +142,10 @@ impl LocalError {
             Self::Issuer(_) => Some("an issuer looks like https://auth.example.com".into()),
             Self::Config(_) => Some("token-ledger config lists every setting".into()),
             Self::Verify(error) => error.hint(),
+            Self::SecretNotShown { data, .. } => {
+                let another = format!("token-ledger administrator --data {data}");
+                Some(format!("{another} makes another administrator").into())
+            }
             Self::Unusable => {
                 Some("what to do stands above, below each line that says BROKEN".into())
             }
@@ -188,6 +202,7 @@ impl LocalError {
             | Self::File { .. }
             | Self::Tiles(_)
             | Self::Output(_)
+            | Self::SecretNotShown { .. }
             | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Origin(_)
@@ -224,9 +239,14 @@ pub fn run(command: Local) -> Result<(), LocalError> {
 }
 
 pub(super) fn say(text: &str) -> Result<(), LocalError> {
+    write_out(text).map_err(LocalError::Output)
+}
+
+pub(super) fn write_out(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
-    written.and_then(|()| out.flush()).map_err(LocalError::Output)
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Shows on standard error how far a long read has come; silent on short ones.
@@ -261,7 +281,10 @@ async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalEr
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(ThreadEntropy));
     let running = start(data, config, clock, entropy, progress("replaying the log")).await?;
     let [public, admin] = running.urls();
-    say(&format!("ready public={public} admin={admin}"))?;
+    if let Err(unsaid) = say(&format!("ready public={public} admin={admin}")) {
+        running.stop().await?;
+        return Err(unsaid);
+    }
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
