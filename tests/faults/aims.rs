@@ -11,7 +11,7 @@ use crate::mount::{FileSystem, Mounted};
 use crate::random::Random;
 use crate::report::Report;
 use crate::service::{Administrator, Process, Service, verify};
-use crate::stage::{await_snapshot, settings, words};
+use crate::stage::{COPIES, await_snapshot, settings, words};
 use crate::tools::{asking, run as run_tool, text, tool, write_vkeys};
 
 const CLIENTS: usize = 3;
@@ -56,7 +56,7 @@ fn ledger(
     let mounted = Mounted::forgetful(file_system.image(scratch), scratch, "live");
     let data = mounted.at.join("ledger");
     let administrator = Process::init(&[], &data, scratch).administrator().unwrap();
-    fs::create_dir(mounted.at.join("copies")).unwrap();
+    COPIES.iter().for_each(|name| fs::create_dir(mounted.at.join(name)).unwrap());
     File::open(&mounted.at).and_then(|folder| folder.sync_all()).unwrap();
     // The auditor's keys are elsewhere.
     write_vkeys(&data, &scratch.join("vkeys")).unwrap();
@@ -161,8 +161,8 @@ impl Attacked<'_> {
             run_tool(tool(&[], &["doctor", "--data", &text(&log)]))?;
             let to = tempfile::tempdir_in(self.scratch).unwrap();
             let to = to.path().join("restored");
-            let [keys, vault] =
-                ["keys.json", "vault.copy"].map(|name| text(&at.join("copies").join(name)));
+            let [vault, keys] = COPIES.map(|name| at.join(name));
+            let (vault, keys) = (text(&vault.join("vault.copy")), text(&keys.join("keys.json")));
             run_tool(tool(
                 &[],
                 &[

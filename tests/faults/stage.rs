@@ -24,13 +24,16 @@ pub struct Base {
     pub backed_up: Vec<Promised>,
 }
 
+/// Where copies of the vault and of the keys go.
+pub const COPIES: [&str; 2] = ["copies-of-vault", "copies-of-keys"];
+
 /// The program `env` with the settings of a service whose copies go below `folder`.
 pub fn settings(folder: &Path) -> Vec<String> {
-    let copies = folder.join("copies").display().to_string();
+    let [vault, keys] = COPIES.map(|name| folder.join(name).display().to_string());
     vec![
         "env".to_owned(),
-        format!("TOKEN_LEDGER_BACKUP_VAULT_DIR={copies}"),
-        format!("TOKEN_LEDGER_BACKUP_KEYS_DIR={copies}"),
+        format!("TOKEN_LEDGER_BACKUP_VAULT_DIR={vault}"),
+        format!("TOKEN_LEDGER_BACKUP_KEYS_DIR={keys}"),
         "TOKEN_LEDGER_CHECKPOINT_INTERVAL_MS=100".to_owned(),
         "TOKEN_LEDGER_SNAPSHOT_EVERY_RECORDS=50".to_owned(),
         "TOKEN_LEDGER_WITNESS_PAUSE_MS_MAX=50".to_owned(),
@@ -57,7 +60,7 @@ impl Base {
     pub fn new(seed: u64, scratch: &Path) -> Self {
         let folder = tempfile::tempdir_in(scratch).unwrap();
         let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("copies")).unwrap();
+        COPIES.iter().for_each(|name| fs::create_dir(at(name)).unwrap());
         let administrator = Process::init(&[], &at("ledger"), scratch).administrator().unwrap();
         write_vkeys(&at("ledger"), &at("vkeys")).unwrap();
         let set = settings(folder.path());

@@ -10,7 +10,7 @@ use crate::clients::{Load, Promised, Tally, check};
 use crate::random::Random;
 use crate::report::Report;
 use crate::service::{Process, Service, has_panicked, verify};
-use crate::stage::{self, Base, Stage};
+use crate::stage::{self, Base, COPIES, Stage};
 use crate::strace::{self, Fate, Place};
 use crate::tools::{is_clear, run, tool, write_vkeys};
 use crate::wire::text;
@@ -276,8 +276,10 @@ fn restored_from(stage: &Stage<'_>, log: &str) -> Result<(), String> {
 }
 
 fn restoring(stage: &Stage<'_>, before: &[&str], log: &str) -> std::process::Command {
-    let [log, keys, vault, to] =
-        [log, "copies/keys.json", "copies/vault.copy", "restored"].map(|name| stage.text(name));
+    let [log, to] = [log, "restored"].map(|name| stage.text(name));
+    let [vault, keys] = COPIES;
+    let vault = stage.text(&format!("{vault}/vault.copy"));
+    let keys = stage.text(&format!("{keys}/keys.json"));
     tool(before, &["restore", "--from", &log, "--keys", &keys, "--vault", &vault, "--data", &to])
 }
 
