@@ -123,7 +123,8 @@ pub async fn list(session: &mut Session<'_, '_>) -> Result<(), CliError> {
 pub async fn rotate(session: &mut Session<'_, '_>, args: &RotateArgs) -> Result<(), CliError> {
     if args.checkpoint {
         let call = Call::post(&["admin", "keys", "checkpoint", "rotate"]);
-        let next = "rotated; give the vkey to your auditors and witnesses: token-ledger keys vkey";
+        let next = "where made is false, a change to this key was under way already; give the vkey to \
+                    your auditors and witnesses: token-ledger keys vkey";
         return session.show(&call.body(json!({ "compromised": args.compromised })), next).await;
     }
     let mut body = serde_json::Map::new();
