@@ -229,6 +229,10 @@ pub fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
         .map_err(FileError::on("list", path))
 }
 
+/// How often a lock is asked for before it counts as held by somebody else: some milliseconds. Between
+/// its fork and its exec a child has every lock of the process that it comes from.
+const LOCK_TRIES_MAX: u32 = 20_000;
+
 /// Takes the lock file `path`, made if it is not there; `None` when another process holds it. The
 /// operating system lets go of it when the file is closed, or the process ends, however it ends.
 ///
@@ -243,11 +247,14 @@ pub fn lock(path: &Path) -> Result<Option<File>, FileError> {
         .mode(FILE_MODE)
         .open(path)
         .map_err(FileError::on("open", path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(FileError::on("lock", path)(error.into())),
+    for _ in 0..LOCK_TRIES_MAX {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::yield_now(),
+            Err(error) => return Err(FileError::on("lock", path)(error.into())),
+        }
     }
+    Ok(None)
 }
 
 /// Whether a directory holds anything but what is `allowed`. A fresh ext4 has a `lost+found`, which
