@@ -43,7 +43,10 @@ impl FollowError {
     pub const fn is_contradiction(&self) -> bool {
         match self {
             Self::NotSigned { .. } => true,
-            Self::Source(_) | Self::Write(WriteError::File(_) | WriteError::Source(_)) => false,
+            Self::Source(_)
+            | Self::Write(WriteError::File(_) | WriteError::Source(_) | WriteError::InUse { .. }) => {
+                false
+            }
             Self::Write(
                 WriteError::Checkpoint { .. }
                 | WriteError::Differs { .. }

@@ -6,15 +6,25 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::client::GRACE_S_MAX;
 use crate::domain::event::Event;
 use crate::types::time::Timestamp;
 
-/// How many are remembered, the newest: a window is as long as a grace, and rarely lies over two.
-const PAUSES_MAX: usize = 32;
+/// The longest time before a start that followed no clean stop which counts, in microseconds: nobody knows
+/// when the process ended, and before that it answered.
+const UNCLEAN_MICROS_MAX: u64 = 600 * 1_000_000;
+/// How many are remembered at most, the newest.
+const PAUSES_MAX: usize = 1024;
 
 /// The newest times in which nobody could be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Pauses(VecDeque<Pause>);
+pub struct Pauses {
+    noted: VecDeque<Pause>,
+    /// The time of the newest record.
+    at: Option<Timestamp>,
+    /// How much of the time before it is in no pause yet, and may be.
+    left_micros: u64,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Pause {
@@ -24,37 +34,57 @@ struct Pause {
 }
 
 impl Pauses {
-    /// Notes what `event` tells of at `at`, where the record before is of `before`. No pause is longer
-    /// than the time between the two: so all of them together never make time run backwards.
-    pub(super) fn note(&mut self, event: &Event, at: Timestamp, before: Option<Timestamp>) {
-        let micros = match (told(event), before) {
-            (Some(told), Some(before)) => told.min(at.micros().saturating_sub(before.micros())),
-            (Some(_) | None, _) => return,
+    /// Notes what `event`, of the next record, tells of at `at`. Pauses that are told of one after the
+    /// other are together no longer than the time since the record before them: so they never make time
+    /// run backwards.
+    pub(super) fn note(&mut self, event: &Event, at: Timestamp) {
+        if self.at.is_none_or(|newest| newest < at) {
+            let since = |newest: Timestamp| at.micros().saturating_sub(newest.micros());
+            (self.left_micros, self.at) = (self.at.map_or(0, since), Some(at));
+        }
+        let Some(told) = told(event) else {
+            // Somebody was answered up to here.
+            self.left_micros = 0;
+            return;
         };
+        let micros = told.min(self.left_micros);
         if micros == 0 {
             return;
         }
-        if PAUSES_MAX <= self.0.len() {
-            self.0.pop_front();
+        self.left_micros -= micros;
+        self.noted.push_back(Pause { end: at, micros });
+        self.forget(at);
+    }
+
+    /// Lets go of those that are over for every window, however long its grace.
+    fn forget(&mut self, at: Timestamp) {
+        let mut all: u64 = self.noted.iter().map(|pause| pause.micros).sum();
+        while let Some(oldest) = self.noted.front() {
+            let over = oldest.end.plus_seconds(u64::from(GRACE_S_MAX)).plus_micros(all);
+            if at < over && self.noted.len() <= PAUSES_MAX {
+                return;
+            }
+            all -= oldest.micros;
+            self.noted.pop_front();
         }
-        self.0.push_back(Pause { end: at, micros });
     }
 
     /// How many microseconds of the time since `from` nobody could be answered.
     pub fn since(&self, from: Timestamp) -> u64 {
-        let newer = self.0.iter().rev().take_while(|pause| from < pause.end);
+        let newer = self.noted.iter().rev().take_while(|pause| from < pause.end);
         newer.map(|pause| pause.micros).sum()
     }
 
     pub(super) fn clone_from(&mut self, other: &Self) {
-        self.0.clone_from(&other.0);
+        self.noted.clone_from(&other.noted);
+        (self.at, self.left_micros) = (other.at, other.left_micros);
     }
 }
 
 /// The longest pause that an event tells of, in microseconds; none for most.
 fn told(event: &Event) -> Option<u64> {
-    if matches!(event, Event::LedgerOpened(_)) {
-        return Some(u64::MAX);
+    if let Event::LedgerOpened(opened) = event {
+        return Some(if opened.clean { u64::MAX } else { UNCLEAN_MICROS_MAX });
     }
     if let Event::ClockStepped(step) = event {
         return Some(step.to.micros().saturating_sub(step.from.micros()));
@@ -74,35 +104,77 @@ mod tests {
         Timestamp::from_seconds(s)
     }
 
-    fn opened() -> Event {
-        LedgerOpened { version: String::new(), records: 0, clean: true }.into()
+    fn opened(clean: bool) -> Event {
+        LedgerOpened { version: String::new(), records: 0, clean }.into()
+    }
+
+    fn stepped(from: u64, to: u64) -> Event {
+        ClockStepped { from: at(from), to: at(to) }.into()
+    }
+
+    fn stalled(for_ms: u64) -> Event {
+        LedgerStalled { for_ms }.into()
+    }
+
+    /// What these records, each of a second, make of each second before the last.
+    fn seconds(records: &[(u64, Event)], from: &[u64]) -> Vec<u64> {
+        let mut pauses = Pauses::default();
+        records.iter().for_each(|(s, event)| pauses.note(event, at(*s)));
+        from.iter().map(|from| pauses.since(at(*from)) / 1_000_000).collect()
     }
 
     #[test]
-    fn a_pause_counts_for_what_was_before_it_and_is_no_longer_than_the_time_between_two_records() {
-        let mut pauses = Pauses::default();
-        pauses.note(&opened(), at(5), None);
-        assert_eq!(pauses, Pauses::default(), "nothing was before");
-        pauses.note(&opened(), at(100), Some(at(40)));
-        pauses.note(&LedgerClosed {}.into(), at(110), Some(at(100)));
-        pauses.note(&LedgerStalled { for_ms: 3000 }.into(), at(120), Some(at(110)));
-        let forward = ClockStepped { from: at(130), to: at(190) };
-        pauses.note(&forward.into(), at(190), Some(at(125)));
-        let back = ClockStepped { from: at(190), to: at(90) };
-        pauses.note(&back.into(), at(190), Some(at(190)));
-        let seconds = |from| pauses.since(at(from)) / 1_000_000;
-        assert_eq!([30, 99, 100, 119, 120, 189, 190].map(seconds), [123, 123, 63, 63, 60, 60, 0]);
-        let lie = LedgerStalled { for_ms: u64::MAX };
-        pauses.note(&lie.into(), at(200), Some(at(190)));
-        assert_eq!(pauses.since(at(190)), 10_000_000);
+    fn a_pause_counts_for_what_was_before_it() {
+        let closed = || LedgerClosed {}.into();
+        let records = [
+            (5, opened(true)),
+            (40, closed()),
+            (100, opened(true)),
+            (110, closed()),
+            (120, stalled(3000)),
+        ];
+        assert_eq!(seconds(&records, &[5, 39, 99, 100, 119, 120]), [63, 63, 63, 3, 3, 0]);
+        let records = [(5, closed()), (190, stepped(130, 190)), (190, stepped(190, 90))];
+        assert_eq!(seconds(&records, &[5, 189, 190]), [60, 60, 0]);
     }
 
     #[test]
-    fn the_newest_are_remembered() {
+    fn pauses_that_end_together_share_the_time_that_there_is() {
+        let closed = || LedgerClosed {}.into();
+        // A disk that made all wait for 2 s, and a clock that was put an hour forward meanwhile.
+        let records = [(10, closed()), (3612, stalled(2000)), (3612, stepped(12, 3612))];
+        assert_eq!(seconds(&records, &[10]), [3602]);
+        let records =
+            [(10, closed()), (12, stalled(9000)), (12, stepped(12, 3612)), (12, opened(true))];
+        assert_eq!(seconds(&records, &[10]), [2], "never more than passed");
+        let records = [(10, closed()), (500, closed()), (500, opened(true))];
+        assert_eq!(seconds(&records, &[10]), [0], "somebody was answered before it");
+    }
+
+    #[test]
+    fn before_a_start_after_a_crash_it_may_have_served_for_long() {
+        let closed = || LedgerClosed {}.into();
+        assert_eq!(seconds(&[(10, closed()), (40, opened(false))], &[10]), [30]);
+        assert_eq!(seconds(&[(10, closed()), (9_000, opened(false))], &[10]), [600]);
+        assert_eq!(seconds(&[(10, closed()), (9_000, opened(true))], &[10]), [8_990]);
+    }
+
+    #[test]
+    fn many_are_remembered_for_as_long_as_any_window_may_be_open() {
         let mut pauses = Pauses::default();
-        for i in 1..=100 {
-            pauses.note(&opened(), at(10 * i), Some(at(10 * i - 1)));
+        for i in 1..=500 {
+            pauses.note(&LedgerClosed {}.into(), at(10 * i));
+            pauses.note(&opened(true), at(10 * i + 5));
         }
-        assert_eq!(pauses.since(at(0)), PAUSES_MAX as u64 * 1_000_000);
+        assert_eq!(pauses.since(at(10)), 500 * 5_000_000);
+        pauses.note(&opened(true), at(5_000_000));
+        let later = 5_000_000 + 5_000_000 + 4000;
+        pauses.note(&LedgerClosed {}.into(), at(later));
+        pauses.note(&stalled(1000), at(later + 1));
+        assert_eq!(pauses.noted.len(), 1, "what is over is forgotten");
+        for i in 0..5_000 {
+            pauses.note(&stalled(1000), at(later + 2 + i));
+        }
+        assert!(pauses.noted.len() <= PAUSES_MAX);
     }
 }

@@ -151,7 +151,7 @@ impl State {
     pub fn apply(&mut self, record: &Record, leaf: LeafHash) -> Back {
         self.forget_expired(record.at);
         self.assertions.forget_lapsed(record.at);
-        self.pauses.note(&record.event, record.at, self.head.map(|head| head.at));
+        self.pauses.note(&record.event, record.at);
         let (seq, at) = (record.seq, record.at);
         match &record.event {
             Event::LedgerCreated(created) => self.issuer.clone_from(&created.issuer),

@@ -132,17 +132,9 @@ impl Edge {
                 fetched
             }
         };
-        let (now, wall) = (self.ledger.now(), self.ledger.wall_clock());
-        let proven = match assertion.prove(keys, &expected, now) {
-            // The clock was put forward and right again: the log's time waits for it, and clients go by
-            // the right one. What is used is remembered for longer by as much.
-            Err(_) if wall < now => {
-                let Proven { digest, expires_at } = assertion.prove(keys, &expected, wall)?;
-                let behind = now.micros().saturating_sub(wall.micros());
-                Proven { digest, expires_at: expires_at.plus_micros(behind) }
-            }
-            proven => proven?,
-        };
+        // By the log's time, by which what was used is forgotten: by a clock that was set back an
+        // assertion would prove a second time.
+        let proven = assertion.prove(keys, &expected, self.ledger.now())?;
         self.use_up(client, proven, asking.caller).await?;
         Ok(client.clone())
     }

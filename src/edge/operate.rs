@@ -258,24 +258,14 @@ impl Edge {
         self.vault.begin_erasure(subject);
         let owner = Owner { subject, sub };
         let command = Command::EraseSubject { owner, reason, legal_basis };
-        let answer = match self.ledger.submit(self.asked(actor, None, command)).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                // Without an answer it may be recorded all the same, and is then completed.
-                if error.is_undone() {
-                    self.vault.abandon_erasure(&subject);
-                }
-                return Err(error.into());
-            }
-        };
+        // Without an answer it may be recorded all the same, by this attempt or one before it, and is
+        // then completed.
+        let answer = self.submit(self.asked(actor, None, command)).await?;
         match answer.outcome {
             Ok(_) => {}
             // Erased in the log, but its row is still there: the last attempt was cut short.
             Err(Refusal::UnknownSubject) => {}
-            Err(refusal) => {
-                self.vault.abandon_erasure(&subject);
-                return Err(refusal.into());
-            }
+            Err(refusal) => return Err(refusal.into()),
         }
         // The record first: a crash in between is made good at the next start.
         self.with_vault(move |vault, _| vault.erase(&subject)).await??;

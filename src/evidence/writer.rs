@@ -2,6 +2,7 @@
 //! checkpoint last. So whoever sees a checkpoint finds all that it covers, whatever happens midway.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::builder::TileBuilder;
@@ -37,6 +38,15 @@ pub enum WriteError {
         "{} is part of a ledger, which would not be one any more: name another directory", path.display()
     )]
     Ledger {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another process writes to the directory.
+    #[error(
+        "another process writes to {}, a mirror or a backup: wait for its end, or name another directory",
+        path.display()
+    )]
+    InUse {
         /// The directory.
         path: PathBuf,
     },
@@ -112,7 +122,13 @@ pub struct TileDirectory {
     unsynced: BTreeSet<PathBuf>,
     /// Files of the extension under way.
     fresh: Vec<PathBuf>,
+    /// Held for as long as anything may be written: what one process has not vouched for yet, another may
+    /// have by now.
+    _lock: File,
 }
+
+/// The file in the directory that whoever writes to it locks.
+const LOCK: &str = ".lock";
 
 /// Whether `path` is a ledger's directory, or one of those that a ledger keeps in it.
 fn is_of_a_ledger(path: &Path) -> bool {
@@ -134,6 +150,15 @@ impl TileDirectory {
             return Err(WriteError::Ledger { path: path.to_owned() });
         }
         file::create_directory(path)?;
+        let lock = file::lock(&path.join(LOCK))?;
+        let lock = lock.ok_or_else(|| WriteError::InUse { path: path.to_owned() })?;
+        let (held, built) = Self::read(path)?;
+        let (path, unsynced, fresh) = (path.to_owned(), BTreeSet::new(), Vec::new());
+        Ok(Self { path, held, built, unsynced, fresh, _lock: lock })
+    }
+
+    /// What the directory holds, by its checkpoint.
+    fn read(path: &Path) -> Result<(Option<Checkpoint>, TileBuilder), WriteError> {
         let source = DirectorySource::new(path);
         let mut held = None;
         let mut built = TileBuilder::default();
@@ -146,8 +171,7 @@ impl TileDirectory {
             }
             held = Some(checkpoint);
         }
-        let (path, unsynced, fresh) = (path.to_owned(), BTreeSet::new(), Vec::new());
-        Ok(Self { path, held, built, unsynced, fresh })
+        Ok((held, built))
     }
 
     /// How many records it holds, and the root over them.
@@ -177,8 +201,8 @@ impl TileDirectory {
         };
         if extended.is_err() {
             // Its right edge has moved on, and perhaps the checkpoint.
-            if let Ok(now) = Self::open(&self.path) {
-                (self.built, self.held) = (now.built, now.held);
+            if let Ok((held, built)) = Self::read(&self.path) {
+                (self.held, self.built) = (held, built);
             }
         }
         let files = extended?;

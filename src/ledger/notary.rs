@@ -46,6 +46,8 @@ pub struct Notary {
 struct Turn {
     /// What the fence remembers.
     fenced: Option<Checkpoint>,
+    /// Whether an attempt was cut short, which may have moved it all the same.
+    is_unsure: bool,
     signed_at: Option<Timestamp>,
 }
 
@@ -93,7 +95,7 @@ impl Notary {
             fence,
             heartbeat,
             signers: RwLock::new(Arc::new(signers)),
-            turn: Mutex::new(Turn { fenced, signed_at }),
+            turn: Mutex::new(Turn { fenced, is_unsure: false, signed_at }),
             failed: Mutex::default(),
             newest,
             wanted: Notify::new(),
@@ -242,10 +244,16 @@ impl Notary {
         // The order is the point: after a crash between any two of these steps, the fence is at
         // or beyond everything that anybody was given. It may be shared with a copy of this ledger
         // that somebody started: who comes second signs nothing.
-        let advance = self.fence.advance(turn.fenced.as_ref(), &checkpoint);
-        match advance.map_err(unmoved)? {
-            Advance::Done => turn.fenced = Some(checkpoint),
-            Advance::Moved => return Err(Unsigned::Moved { place: self.fence.place() }),
+        if turn.is_unsure {
+            self.find_out(turn)?;
+        }
+        match self.fence.advance(turn.fenced.as_ref(), &checkpoint) {
+            Ok(Advance::Done) => turn.fenced = Some(checkpoint),
+            Ok(Advance::Moved) => return Err(Unsigned::Moved { place: self.fence.place() }),
+            Err(error) => {
+                turn.is_unsure = error.is_passing();
+                return Err(unmoved(error));
+            }
         }
         let published = Published { head, at: now, note };
         self.checkpoints.keep(&published)?;
@@ -254,6 +262,24 @@ impl Notary {
         let published = Arc::new(published);
         self.newest.send_replace(Some(Arc::clone(&published)));
         Ok(published)
+    }
+
+    /// What the fence remembers after an attempt that was cut short: what it did before, or what that one
+    /// would have signed, which is the beginning of this log either way.
+    fn find_out(&self, turn: &mut Turn) -> Result<(), Unsigned> {
+        let found = self.fence.newest().map_err(unmoved)?;
+        if let Some(found) = &found {
+            let is_ours = found.origin == self.origin && reaches(&self.tree, &found.head).is_ok();
+            if !is_ours {
+                return Err(Unsigned::Moved { place: self.fence.place() });
+            }
+        }
+        let was = |fenced: &Option<Checkpoint>| fenced.as_ref().map_or(0, |one| one.head.size);
+        if was(&found) < was(&turn.fenced) {
+            return Err(Unsigned::Moved { place: self.fence.place() });
+        }
+        (turn.fenced, turn.is_unsure) = (found, false);
+        Ok(())
     }
 
     /// Adds cosignatures to a checkpoint that was published, newer ones in the place of older ones

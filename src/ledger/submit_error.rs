@@ -17,13 +17,3 @@ pub enum SubmitError {
     #[error("the disk of the ledger is nearly full: make room on it, and writing goes on")]
     NoRoom,
 }
-
-impl SubmitError {
-    /// Whether it is known that nothing happened.
-    pub const fn is_undone(self) -> bool {
-        match self {
-            Self::Overloaded | Self::NoRoom => true,
-            Self::Stopped | Self::TimedOut => false,
-        }
-    }
-}

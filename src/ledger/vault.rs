@@ -250,11 +250,6 @@ impl Vault {
         self.erasing.lock().insert(subject);
     }
 
-    /// Forgets that an erasure was asked for, which did not take place.
-    pub fn abandon_erasure(&self, subject: &SubjectId) {
-        self.erasing.lock().remove(subject);
-    }
-
     /// Takes out the rows of those whose erasure was begun and is recorded by now.
     ///
     /// # Errors

@@ -49,6 +49,9 @@ impl VaultFiles {
         &self,
         run: impl FnOnce(&SledRows) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if self.rows.read().is_none() {
+            self.reopen()?;
+        }
         match self.rows.read().as_ref() {
             Some(rows) => run(rows),
             None => Err(StoreError::Poisoned),
@@ -131,7 +134,11 @@ impl Rows for VaultFiles {
     }
 
     fn is_sound(&self) -> bool {
-        self.rows.read().as_ref().is_some_and(|rows| !rows.is_poisoned())
+        match self.rows.read().as_ref() {
+            Some(rows) => !rows.is_poisoned(),
+            // Closed by an exchange that failed; the next who asks opens it.
+            None => self.directory.is_vault_known(),
+        }
     }
 }
 

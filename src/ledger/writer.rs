@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use crate::clock::Clock;
 use crate::domain::command::{Asked, Command};
 use crate::domain::decide::{Decision, Fact, Granted, decide};
-use crate::domain::event::{ClockStepped, LedgerStalled};
+use crate::domain::event::{ClockStepped, Event, LedgerStalled};
 use crate::domain::record::{About, Actor, Record};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Head, State};
@@ -137,7 +137,10 @@ impl Writer {
             answers.push(self.take(&base, at, asked));
         }
         drop(base);
-        self.finish()?;
+        let waited = self.finish()?;
+        // Nobody waited for a batch without commands, and nothing comes after the record of a stop.
+        let is_told = !answers.is_empty() && !self.has_closed();
+        self.stalled = Some(waited).filter(|waited| is_told && STALL <= *waited);
         Ok(answers)
     }
 
@@ -156,7 +159,12 @@ impl Writer {
         }
         self.record_counts(&base, at, closes);
         drop(base);
-        self.finish()
+        self.finish().map(drop)
+    }
+
+    fn has_closed(&self) -> bool {
+        let last = self.batch.records.last();
+        last.is_some_and(|(record, _)| matches!(record.event, Event::LedgerClosed(_)))
     }
 
     /// The bytes of records in the last batch.
@@ -286,20 +294,20 @@ impl Writer {
 
     /// The commit point: after `append` the batch is durable, after the loop it is visible. The tree
     /// grows in between: whoever sees a record can be told the root over it.
-    fn finish(&mut self) -> Result<(), LogError> {
-        let Some((first, _)) = self.batch.records.first() else { return Ok(()) };
+    /// Answers how long the disk took.
+    fn finish(&mut self) -> Result<Duration, LogError> {
+        let Some((first, _)) = self.batch.records.first() else { return Ok(Duration::ZERO) };
         self.has_failed = true;
         let begun = self.waits.uptime();
         self.store.append(first.seq, &self.batch.bytes)?;
-        let took = self.waits.uptime().saturating_sub(begun);
-        self.stalled = Some(took).filter(|took| STALL <= *took);
+        let waited = self.waits.uptime().saturating_sub(begun);
         self.tree.grow(self.batch.records.iter().map(|(_, leaf)| *leaf))?;
         self.has_failed = false;
         let mut state = self.state.write();
         for (record, leaf) in &self.batch.records {
             state.apply(record, *leaf);
         }
-        Ok(())
+        Ok(waited)
     }
 }
 

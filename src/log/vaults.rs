@@ -77,10 +77,8 @@ impl Vaults {
             return Err(DirectoryError::NotTheNextVault { path: new.to_owned() });
         }
         if let Err(error) = self.point_to(next) {
-            let pointer = file::read_if_there(&self.dir.join(POINTER));
-            let is_where_it_was =
-                pointer.is_ok_and(|text| text == Some(line(*current).into_bytes()));
-            self.is_known.store(is_where_it_was, Ordering::Release);
+            // The last step syncs the directory, once the file has its name: before it, nothing was moved.
+            self.is_known.store(error.path != self.dir, Ordering::Release);
             return Err(error.into());
         }
         *current = next;

@@ -2,6 +2,7 @@
 //! that are shorter or others than what was signed, disks that fail between any two steps.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use token_ledger::crypto::note::NoteError;
 use token_ledger::crypto::note_signer::{Cosigner, NoteSigner};
@@ -11,6 +12,7 @@ use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::unsigned::Unsigned;
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
 use token_ledger::log::fence::{Advance, Fence, FenceError, FenceFile, MemoryFence};
+use token_ledger::log::file::FileError;
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::memory::MemoryStore;
 use token_ledger::log::side_table::{MemoryTable, SideTable};
@@ -415,4 +417,66 @@ fn a_fence_that_cannot_be_read_for_a_while_ends_nothing() {
     std::fs::remove_dir(&path).unwrap();
     std::fs::rename(&aside, &path).unwrap();
     assert_eq!(notary.sign(at(3)).unwrap().head.size, 5);
+}
+
+/// A fence whose next move is made, and then told as cut short: as with too many open files between its new
+/// name and the sync of that.
+struct CutShort(FenceFile, Arc<AtomicBool>);
+
+impl Fence for CutShort {
+    fn newest(&self) -> Result<Option<Checkpoint>, FenceError> {
+        self.0.newest()
+    }
+
+    fn advance(
+        &self,
+        expected: Option<&Checkpoint>,
+        new: &Checkpoint,
+    ) -> Result<Advance, FenceError> {
+        let advance = self.0.advance(expected, new)?;
+        if self.1.swap(false, Ordering::SeqCst) {
+            let path = std::path::PathBuf::from(self.place());
+            let source = std::io::Error::from_raw_os_error(24);
+            return Err(FenceError::Unread(FileError { what: "fsync", path, source }));
+        }
+        Ok(advance)
+    }
+
+    fn mend(&self, new: &Checkpoint) -> Result<Advance, FenceError> {
+        self.0.mend(new)
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+#[test]
+fn an_attempt_that_was_cut_short_after_it_moved_the_fence_is_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fence");
+    let cut = Arc::new(AtomicBool::new(false));
+    let desk = Desk::new("a", 3);
+    let fence = CutShort(FenceFile::new(&path), Arc::clone(&cut));
+    let notary = desk.open_with(NAME, Box::new(fence)).unwrap();
+    notary.sign(at(1)).unwrap();
+    desk.grow(2);
+    cut.store(true, Ordering::SeqCst);
+    assert!(matches!(notary.sign(at(2)), Err(Unsigned::Unread(_))));
+    // The log goes on meanwhile: what the fence remembers is neither what was nor what will be signed.
+    desk.grow(2);
+    assert_eq!(notary.sign(at(3)).unwrap().head.size, 7);
+    // One that another log has moved is still nobody's business here.
+    let other = Desk::new("b", 9).open_with(NAME, Box::new(FenceFile::new(&path)));
+    assert!(other.is_err());
+    desk.grow(1);
+    cut.store(true, Ordering::SeqCst);
+    assert!(notary.sign(at(4)).is_err());
+    let stranger = Desk::new("b", 20);
+    let foreign = Checkpoint { origin: NAME.parse().unwrap(), head: stranger.tree.head() };
+    let fence = FenceFile::new(&path);
+    let found = fence.newest().unwrap();
+    assert_eq!(fence.advance(found.as_ref(), &foreign).unwrap(), Advance::Done);
+    desk.grow(1);
+    assert!(matches!(notary.sign(at(5)), Err(Unsigned::Moved { .. })));
 }

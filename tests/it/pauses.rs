@@ -28,7 +28,7 @@ async fn is_answered(server: &Server, (tokens, successor): &(Tokens, String)) {
 }
 
 #[actix_web::test]
-async fn e4_an_answer_that_was_lost_in_a_stop_is_given_after_the_start_however_late_that_is() {
+async fn e2_an_answer_that_was_lost_in_a_stop_is_given_after_the_start_however_late_that_is() {
     let mut server = Server::start().await;
     let lost = lost(&server).await;
     server.clock.advance_s(10);
@@ -45,7 +45,7 @@ async fn e4_an_answer_that_was_lost_in_a_stop_is_given_after_the_start_however_l
 }
 
 #[actix_web::test]
-async fn e4_a_clock_that_is_put_forward_takes_no_grace_away() {
+async fn e2_a_clock_that_is_put_forward_takes_no_grace_away() {
     let server = Server::start().await;
     let lost = lost(&server).await;
     server.clock.step_s(3600);
@@ -60,7 +60,7 @@ fn kinds(script: &Script, from: Seq) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn e4_while_the_disk_hangs_no_grace_runs_out() {
+fn e2_while_the_disk_hangs_no_grace_runs_out() {
     for (back_s, is_excused) in [(79, true), (80, false)] {
         let mut script = Script::new();
         let waits = Arc::new(Waits::default());
@@ -109,4 +109,47 @@ fn a_wait_has_its_record_though_nobody_asks_and_none_that_is_longer_than_the_log
         let told = Judge::default().judge(&state, &[next(forged)]);
         assert_eq!(told.unwrap_err().what, Breach::Stall, "{forged}");
     }
+}
+
+#[test]
+fn nothing_comes_after_a_stop_and_no_wait_is_told_that_nobody_waited_for() {
+    let mut script = Script::new();
+    let waits = Arc::new(Waits::default());
+    script.world.measure_waits_by(Arc::clone(&waits) as Arc<dyn Clock>);
+    waits.each_s.store(5, Ordering::SeqCst);
+    script.run("10", &["client photos"]);
+    let end = script.world.end();
+    // The disk stays slow: one wait that somebody waited for is one record.
+    for second in [20.0, 30.0, 40.0] {
+        script.world.set_s(second);
+        script.world.tick(false);
+    }
+    assert_eq!(script.world.end(), end.next());
+    script.run("50", &["close"]);
+    let end = script.world.end();
+    script.world.set_s(60.0);
+    script.world.tick(false);
+    assert_eq!(script.world.end(), end);
+    verify(&script.world.bytes()).expect("a lawful log");
+}
+
+/// The machine is suspended, and wakes to a disk that is slow.
+#[test]
+fn e2_a_wait_and_a_step_of_the_clock_at_once_both_count() {
+    let mut script = Script::new();
+    let waits = Arc::new(Waits::default());
+    script.world.measure_waits_by(Arc::clone(&waits) as Arc<dyn Clock>);
+    script.run("0", &["client photos", "grant g1 photos ann", "redeem g1 a1"]);
+    waits.each_s.store(2, Ordering::SeqCst);
+    script.run("10", &["refresh g1.0 a2"]);
+    waits.each_s.store(0, Ordering::SeqCst);
+    script.world.set_s(12.0);
+    script.world.clock.step_s(3600);
+    let end = script.world.end();
+    script.run("3613", &["refresh g1.0 a3"]);
+    let told: Vec<_> = kinds(&script, end).into_iter().map(|(kind, _)| kind).collect();
+    let expected =
+        ["ledger.stalled", "clock.stepped", "refresh_token.retried", "access_token.issued"];
+    assert_eq!(told, expected);
+    verify(&script.world.bytes()).expect("a lawful log");
 }

@@ -241,3 +241,14 @@ fn what_cannot_be_written_stands_under_no_name() {
     let checkpoint = fs::metadata(directory.path().join("checkpoint")).unwrap();
     assert_eq!(checkpoint.permissions().mode() & 0o777, 0o600);
 }
+
+/// What one process has not vouched for yet, another may have by now: so there is one at a time.
+#[test]
+fn two_do_not_write_to_one_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiles");
+    let first = TileDirectory::open(&path).unwrap();
+    assert!(matches!(TileDirectory::open(&path), Err(WriteError::InUse { .. })));
+    drop(first);
+    TileDirectory::open(&path).unwrap();
+}

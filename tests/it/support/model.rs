@@ -238,7 +238,7 @@ impl Model {
 
     /// How long nobody could be answered since `from`.
     fn paused(&self, from: Timestamp) -> u64 {
-        let newest = self.pauses.iter().rev().take(32);
+        let newest = self.pauses.iter().rev();
         newest.filter(|(end, _)| from < *end).map(|(_, micros)| micros).sum()
     }
 

@@ -7,7 +7,7 @@ use token_ledger::domain::event::Event;
 use token_ledger::domain::record::Record;
 use token_ledger::domain::snapshot::Restoring;
 use token_ledger::domain::state::State;
-use token_ledger::ledger::clock_watch::{ClockWatch, Reading};
+use token_ledger::ledger::clock_watch::{ClockStep, ClockWatch, Reading};
 use token_ledger::ledger::replay::{LogError, verify_next};
 use token_ledger::ledger::writer::Answer;
 use token_ledger::log::memory::Fault;
@@ -70,23 +70,20 @@ impl Machine {
 
     /// For how many microseconds nobody could be answered before the batch that is judged at `at`, by
     /// what it will say first: that the ledger was opened, or that the clock was put forward.
-    pub(crate) fn paused_before(&mut self, at: Timestamp, opens: bool) -> u64 {
+    pub(crate) fn paused_before(&mut self, at: Timestamp, opens: Option<bool>) -> u64 {
         let Some(head) = self.durable.head() else { return 0 };
         let clock = &self.world.clock;
         let reading = Reading { now: clock.now(), uptime: clock.uptime() };
         let passed = at.micros() - head.at.micros();
         // The first look of a start comes after its record, which is of the same instant.
-        let newest = if opens { at } else { head.at };
+        let newest = if opens.is_some() { at } else { head.at };
         let step = self.watch.step(reading, Some(newest), false);
-        match step.filter(|_| !opens) {
-            Some(step) => passed.min(step.to.micros().saturating_sub(step.from.micros())),
-            None => {
-                if opens {
-                    passed
-                } else {
-                    0
-                }
-            }
+        let forward = |step: ClockStep| step.to.micros().saturating_sub(step.from.micros());
+        match opens {
+            Some(true) => passed,
+            // It may have served for long before the crash.
+            Some(false) => passed.min(600_000_000),
+            None => passed.min(step.map_or(0, forward)),
         }
     }
 

@@ -242,7 +242,10 @@ impl Simulation {
     fn commit(&mut self, batch: Vec<Ticket>) {
         let at = self.machine.world.now();
         let before = self.fault.map(|_| (self.model.clone(), self.assertions.clone()));
-        let opens = matches!(batch.first().map(|first| first.wish), Some(Wish::Open { .. }));
+        let opens = batch.first().and_then(|first| match first.wish {
+            Wish::Open { clean } => Some(clean),
+            _ => None,
+        });
         self.pause(at, opens);
         let (mut commands, mut expected) = (Vec::new(), Vec::new());
         for ticket in batch {
@@ -326,7 +329,7 @@ impl Simulation {
         assert_eq!(0 < unheard, fault == Fault::Kept, "a batch is there as a whole or not");
     }
 
-    fn pause(&mut self, at: Timestamp, opens: bool) {
+    fn pause(&mut self, at: Timestamp, opens: Option<bool>) {
         match self.machine.paused_before(at, opens) {
             0 => {}
             micros => self.model.pause(at, micros),
@@ -335,7 +338,7 @@ impl Simulation {
 
     fn flush_counts(&mut self) {
         let before = (self.model.clone(), self.assertions.clone());
-        self.pause(self.machine.world.now(), false);
+        self.pause(self.machine.world.now(), None);
         if self.machine.flush_counts(false).is_err() {
             self.fail(Some(before));
         }
