@@ -242,10 +242,8 @@ impl Simulation {
     fn commit(&mut self, batch: Vec<Ticket>) {
         let at = self.machine.world.now();
         let before = self.fault.map(|_| (self.model.clone(), self.assertions.clone()));
-        let opens = batch.first().and_then(|first| match first.wish {
-            Wish::Open { clean } => Some(clean),
-            _ => None,
-        });
+        let first = batch.first().map(|first| first.wish);
+        let opens = if let Some(Wish::Open { clean }) = first { Some(clean) } else { None };
         self.pause(at, opens);
         let (mut commands, mut expected) = (Vec::new(), Vec::new());
         for ticket in batch {
