@@ -276,7 +276,9 @@ async fn keep_following(
                 }
                 args.interval_ms
             }
-            Err(error) if is_final(&error) || args.once && is_nowhere(&error) => return Err(error),
+            Err(error) if is_final(&error) || args.once && ends_one_look(&error) => {
+                return Err(error);
+            }
             Err(error) => {
                 if let Some(remote) = &mut remote {
                     remote.forget_token();
@@ -306,11 +308,15 @@ fn is_final(error: &CliError) -> bool {
     }
 }
 
-/// There is no log where it was looked for; or not yet, for whoever waits for its first checkpoint.
-fn is_nowhere(error: &CliError) -> bool {
+/// What one look does not wait for: there is no log where it was looked for, or not yet; another process
+/// writes to the directory.
+fn ends_one_look(error: &CliError) -> bool {
     matches!(
         error,
-        CliError::Local(LocalError::Follow(FollowError::Source(SourceError::Missing { .. })))
+        CliError::Local(LocalError::Follow(
+            FollowError::Source(SourceError::Missing { .. })
+                | FollowError::Write(WriteError::InUse { .. })
+        ))
     )
 }
 

@@ -14,7 +14,7 @@ use crate::crypto::note_key::NoteVerifier;
 use crate::crypto::note_signer::NoteSigner;
 use crate::domain::checkpoint_keys::verifier_keys;
 use crate::ledger::checkpoints::Checkpoints;
-use crate::ledger::notary::restore_fence;
+use crate::ledger::lost_fence::restore_fence;
 use crate::ledger::open::{OpenError, Replayed, open_log, read_keys};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, Origin};
 use crate::log::fence::FenceFile;

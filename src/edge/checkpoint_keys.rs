@@ -53,7 +53,7 @@ impl Edge {
     ) -> Result<RotatedCheckpointKey, Fault> {
         let _turn = self.changing.lock().await;
         let by = By { actor, origin: Some(caller.in_clear()) };
-        let under_way = if compromised { None } else { self.under_way() };
+        let under_way = if compromised { None } else { self.under_way()? };
         let made = under_way.is_none();
         let kid = match under_way {
             Some(kid) => kid,
@@ -70,13 +70,15 @@ impl Edge {
         Ok(RotatedCheckpointKey { vkey: vkey.to_owned(), kid, both_until, made })
     }
 
-    /// The newest key, where it does not sign alone yet.
-    fn under_way(&self) -> Option<KeyId> {
+    /// The newest key, where it does not sign alone yet. One whose private half is lost never will.
+    fn under_way(&self) -> Result<Option<KeyId>, Fault> {
+        let signers = self.checkpoint_signers()?;
         let state = self.ledger.state();
+        let signing = signing_now(&state, signers).into_iter();
+        let signing: Vec<KeyId> = signing.map(|key| checkpoint_kid(key.verifier())).collect();
         let keys = checkpoint_keys(&state).into_iter();
-        let mut signing = keys.filter(|key| key.retired_at.is_none());
-        signing.next()?;
-        signing.next_back().map(|newest| newest.id.clone())
+        let mut signing = keys.filter(|key| signing.contains(&key.id));
+        Ok(signing.next().and(signing.next_back()).map(|newest| newest.id.clone()))
     }
 
     async fn replace_checkpoint_key(&self, by: By) -> Result<KeyId, Fault> {

@@ -7,6 +7,7 @@ pub mod tree;
 pub mod checkpoints;
 pub mod unsigned;
 pub mod notary;
+pub mod lost_fence;
 pub mod writer;
 pub mod coalesce;
 pub mod clock_watch;

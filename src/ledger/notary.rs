@@ -48,6 +48,8 @@ struct Turn {
     fenced: Option<Checkpoint>,
     /// Whether an attempt was cut short, which may have moved it all the same.
     is_unsure: bool,
+    /// Who signs once another checkpoint was signed by those who do now.
+    next: Option<Vec<NoteSigner>>,
     signed_at: Option<Timestamp>,
 }
 
@@ -95,7 +97,7 @@ impl Notary {
             fence,
             heartbeat,
             signers: RwLock::new(Arc::new(signers)),
-            turn: Mutex::new(Turn { fenced, is_unsure: false, signed_at }),
+            turn: Mutex::new(Turn { fenced, is_unsure: false, next: None, signed_at }),
             failed: Mutex::default(),
             newest,
             wanted: Notify::new(),
@@ -198,10 +200,13 @@ impl Notary {
     ) -> Result<(), Unsigned> {
         let mut turn = self.turn.lock();
         if self.newest().is_none_or(|newest| newest.head.size <= seq.0) {
-            self.sign_once(&mut turn, now)?;
+            // If that is not possible for the moment, the next checkpoint is the last one of these keys.
+            turn.next = Some(next);
+            self.sign_once(&mut turn, now).map(drop)
+        } else {
+            self.sign_with(next);
+            Ok(())
         }
-        self.sign_with(next);
-        Ok(())
     }
 
     fn sign_once(&self, turn: &mut Turn, now: Timestamp) -> Result<Arc<Published>, Unsigned> {
@@ -215,6 +220,11 @@ impl Notary {
             *self.failed.lock() = Some(error.to_string());
             // Whoever waits for a checkpoint looks again, and learns that there will be none.
             self.newest.send_modify(|_| {});
+        }
+        if signed.is_ok()
+            && let Some(next) = turn.next.take()
+        {
+            self.sign_with(next);
         }
         signed
     }
@@ -278,6 +288,15 @@ impl Notary {
         if was(&found) < was(&turn.fenced) {
             return Err(Unsigned::Moved { place: self.fence.place() });
         }
+        if let Some(found) = &found
+            && turn.fenced.as_ref() != Some(found)
+        {
+            // It has its name, and that may not be durable: before anything is built on it, it is.
+            let advance = self.fence.advance(turn.fenced.as_ref(), found).map_err(unmoved)?;
+            if advance == Advance::Moved {
+                return Err(Unsigned::Moved { place: self.fence.place() });
+            }
+        }
         (turn.fenced, turn.is_unsure) = (found, false);
         Ok(())
     }
@@ -315,52 +334,6 @@ impl Notary {
     }
 }
 
-/// Makes a fence that was lost anew, from the newest checkpoint that the log itself has and one that
-/// somebody else `vouched` for: a witness, a mirror, an auditor. The log must reach both.
-///
-/// # Errors
-/// [`Unsigned`]; the fence is as it was. One that is there is never moved back.
-pub fn restore_fence(
-    tree: &Tree,
-    origin: &Origin,
-    checkpoints: &Checkpoints,
-    fence: &dyn Fence,
-    vouched: Option<TreeHead>,
-) -> Result<Checkpoint, Unsigned> {
-    let stored = checkpoints.newest()?.map(|stored| stored.head);
-    let mut newest: Option<TreeHead> = None;
-    for head in stored.into_iter().chain(vouched) {
-        reaches(tree, &head)?;
-        newest = newest.filter(|newest| head.size <= newest.size).or(Some(head));
-    }
-    let head = newest.ok_or(Unsigned::Unknown(0))?;
-    let found = match fence.newest() {
-        Ok(Some(old)) if old.origin != *origin => {
-            let (place, found, own) = (fence.place(), old.origin, origin.clone());
-            return Err(Unsigned::ForeignFence { place, found, own });
-        }
-        Ok(Some(old)) if head.size < old.head.size => {
-            let (place, fenced, newest) = (fence.place(), old.head.size, head.size);
-            return Err(Unsigned::FenceAhead { place, fenced, newest });
-        }
-        Ok(found) => Ok(found),
-        // What is damaged is what this is for.
-        Err(error @ FenceError::Damaged { .. }) => Err(error),
-        Err(error @ (FenceError::Unread(_) | FenceError::Busy { .. } | FenceError::Io(_))) => {
-            return Err(error.into());
-        }
-    };
-    let checkpoint = Checkpoint { origin: origin.clone(), head };
-    let advance = match found {
-        Ok(expected) => fence.advance(expected.as_ref(), &checkpoint)?,
-        Err(_) => fence.mend(&checkpoint)?,
-    };
-    match advance {
-        Advance::Done => Ok(checkpoint),
-        Advance::Moved => Err(Unsigned::Moved { place: fence.place() }),
-    }
-}
-
 fn unmoved(error: FenceError) -> Unsigned {
     if error.is_passing() { Unsigned::Unread(error) } else { error.into() }
 }
@@ -379,7 +352,7 @@ fn add_missing(note: &mut Note, lines: Vec<NoteSignature>) -> Result<(), NoteErr
 }
 
 /// Whether the tree begins with that of `signed`.
-fn reaches(tree: &Tree, signed: &TreeHead) -> Result<(), Unsigned> {
+pub(super) fn reaches(tree: &Tree, signed: &TreeHead) -> Result<(), Unsigned> {
     let found = tree.size();
     if found < signed.size {
         return Err(Unsigned::Shorter { signed: signed.size, found });

@@ -137,10 +137,7 @@ impl Writer {
             answers.push(self.take(&base, at, asked));
         }
         drop(base);
-        let waited = self.finish()?;
-        // Nobody waited for a batch without commands, and nothing comes after the record of a stop.
-        let is_told = !answers.is_empty() && !self.has_closed();
-        self.stalled = Some(waited).filter(|waited| is_told && STALL <= *waited);
+        self.finish()?;
         Ok(answers)
     }
 
@@ -159,12 +156,17 @@ impl Writer {
         }
         self.record_counts(&base, at, closes);
         drop(base);
-        self.finish().map(drop)
+        self.finish()
     }
 
-    fn has_closed(&self) -> bool {
-        let last = self.batch.records.last();
-        last.is_some_and(|(record, _)| matches!(record.event, Event::LedgerClosed(_)))
+    /// Whether a wait with this batch has a record: none with those that only tell of waits and of steps,
+    /// or a slow disk would be told of for ever, and nothing comes after the record of a stop.
+    fn tells_waits(&self) -> bool {
+        let events = || self.batch.records.iter().map(|(record, _)| &record.event);
+        let is_of_itself =
+            |event: &Event| matches!(event, Event::LedgerStalled(_) | Event::ClockStepped(_));
+        let has_closed = events().next_back().is_some_and(|e| matches!(e, Event::LedgerClosed(_)));
+        !has_closed && !events().all(is_of_itself)
     }
 
     /// The bytes of records in the last batch.
@@ -294,20 +296,20 @@ impl Writer {
 
     /// The commit point: after `append` the batch is durable, after the loop it is visible. The tree
     /// grows in between: whoever sees a record can be told the root over it.
-    /// Answers how long the disk took.
-    fn finish(&mut self) -> Result<Duration, LogError> {
-        let Some((first, _)) = self.batch.records.first() else { return Ok(Duration::ZERO) };
+    fn finish(&mut self) -> Result<(), LogError> {
+        let Some((first, _)) = self.batch.records.first() else { return Ok(()) };
         self.has_failed = true;
         let begun = self.waits.uptime();
         self.store.append(first.seq, &self.batch.bytes)?;
         let waited = self.waits.uptime().saturating_sub(begun);
+        self.stalled = Some(waited).filter(|waited| STALL <= *waited && self.tells_waits());
         self.tree.grow(self.batch.records.iter().map(|(_, leaf)| *leaf))?;
         self.has_failed = false;
         let mut state = self.state.write();
         for (record, leaf) in &self.batch.records {
             state.apply(record, *leaf);
         }
-        Ok(waited)
+        Ok(())
     }
 }
 

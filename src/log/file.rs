@@ -6,6 +6,7 @@ use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -229,9 +230,9 @@ pub fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
         .map_err(FileError::on("list", path))
 }
 
-/// How often a lock is asked for before it counts as held by somebody else: some milliseconds. Between
+/// How often a lock is asked for before it counts as held by somebody else, a millisecond apart. Between
 /// its fork and its exec a child has every lock of the process that it comes from.
-const LOCK_TRIES_MAX: u32 = 20_000;
+const LOCK_TRIES_MAX: u32 = 50;
 
 /// Takes the lock file `path`, made if it is not there; `None` when another process holds it. The
 /// operating system lets go of it when the file is closed, or the process ends, however it ends.
@@ -250,7 +251,9 @@ pub fn lock(path: &Path) -> Result<Option<File>, FileError> {
     for _ in 0..LOCK_TRIES_MAX {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::yield_now(),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
             Err(error) => return Err(FileError::on("lock", path)(error.into())),
         }
     }

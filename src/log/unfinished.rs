@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::directory::{CLEAN, FENCE, KEYS, LOCK, LOG, MARKER};
 use super::file::{FileError, list};
+use super::vaults::{POINTER, number};
 
-/// The beginning of what stands there for the vault.
-const OF_VAULT: &str = "vault";
+/// The lock of a fence, which a restore writes before the marker.
+const FENCE_LOCK: &str = "fence.lock";
 /// The end of a file that is being written.
 const PARTIAL: &str = ".tmp";
 
@@ -23,8 +24,9 @@ pub fn is_unfinished(path: &Path) -> Result<bool, FileError> {
         let Some(name) = name.to_str() else { return Ok(false) };
         is_locked |= name == LOCK;
         let whole = name.strip_suffix(PARTIAL).unwrap_or(name);
-        let is_of_making = [LOCK, KEYS, LOG, CLEAN, FENCE, "lost+found"].contains(&whole)
-            || whole.starts_with(OF_VAULT)
+        let is_of_making = [LOCK, KEYS, LOG, CLEAN, FENCE, FENCE_LOCK, POINTER, "lost+found"]
+            .contains(&whole)
+            || number(whole).is_some()
             || whole == MARKER && name != MARKER;
         if !is_of_making {
             return Ok(false);

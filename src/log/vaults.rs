@@ -119,7 +119,7 @@ fn line(number: u32) -> String {
 }
 
 /// The number in a vault's name; `None` for every other name.
-fn number(name: &str) -> Option<u32> {
+pub(super) fn number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix(PREFIX)?;
     let number: u32 = digits.parse().ok()?;
     // As it is written, so that no two names stand for one vault.

@@ -1,13 +1,15 @@
 //! Who signs checkpoints, and when nothing is signed: fences that are lost, foreign or older, logs
 //! that are shorter or others than what was signed, disks that fail between any two steps.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use token_ledger::crypto::note::NoteError;
 use token_ledger::crypto::note_signer::{Cosigner, NoteSigner};
 use token_ledger::ledger::checkpoints::{Checkpoints, Published};
-use token_ledger::ledger::notary::{Heartbeat, Notary, restore_fence};
+use token_ledger::ledger::lost_fence::restore_fence;
+use token_ledger::ledger::notary::{Heartbeat, Notary};
 use token_ledger::ledger::tree::Tree;
 use token_ledger::ledger::unsigned::Unsigned;
 use token_ledger::log::checkpoint::{Checkpoint, Origin};
@@ -463,8 +465,15 @@ fn an_attempt_that_was_cut_short_after_it_moved_the_fence_is_gone_on_from() {
     desk.grow(2);
     cut.store(true, Ordering::SeqCst);
     assert!(matches!(notary.sign(at(2)), Err(Unsigned::Unread(_))));
+    // It is made durable before anything is built on it, also where the log does not go on.
+    let renamed = std::fs::metadata(&path).unwrap().ino();
+    assert_eq!(notary.sign(at(2)).unwrap().head.size, 5);
+    assert_ne!(std::fs::metadata(&path).unwrap().ino(), renamed, "written and synced anew");
+    desk.grow(1);
+    cut.store(true, Ordering::SeqCst);
+    assert!(matches!(notary.sign(at(2)), Err(Unsigned::Unread(_))));
     // The log goes on meanwhile: what the fence remembers is neither what was nor what will be signed.
-    desk.grow(2);
+    desk.grow(1);
     assert_eq!(notary.sign(at(3)).unwrap().head.size, 7);
     // One that another log has moved is still nobody's business here.
     let other = Desk::new("b", 9).open_with(NAME, Box::new(FenceFile::new(&path)));
@@ -479,4 +488,21 @@ fn an_attempt_that_was_cut_short_after_it_moved_the_fence_is_gone_on_from() {
     assert_eq!(fence.advance(found.as_ref(), &foreign).unwrap(), Advance::Done);
     desk.grow(1);
     assert!(matches!(notary.sign(at(5)), Err(Unsigned::Moved { .. })));
+}
+
+#[test]
+fn a_hand_over_that_was_cut_short_is_made_by_the_next_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = Arc::new(AtomicBool::new(false));
+    let desk = Desk::new("a", 3);
+    let fence = CutShort(FenceFile::new(&folder.path().join("fence")), Arc::clone(&cut));
+    let notary = desk.open_with(NAME, Box::new(fence)).unwrap();
+    notary.sign(at(1)).unwrap();
+    desk.grow(1);
+    let next = || NoteSigner::new(NAME.parse().unwrap(), &[2; 32]);
+    cut.store(true, Ordering::SeqCst);
+    assert!(matches!(notary.hand_over(Seq(3), vec![next()], at(2)), Err(Unsigned::Unread(_))));
+    // The last one of the old key, and nothing of it after that.
+    opens(&notary.sign(at(3)).unwrap());
+    assert_eq!(notary.verifiers(), [next().verifier().clone()]);
 }

@@ -125,6 +125,14 @@ fn nothing_comes_after_a_stop_and_no_wait_is_told_that_nobody_waited_for() {
         script.world.tick(false);
     }
     assert_eq!(script.world.end(), end.next());
+    // Whoever asks waits for a batch that only counts refusals, too.
+    script.run("41", &["fail-auth photos times=3"]);
+    script.world.set_s(45.0);
+    script.world.tick(false);
+    let end = script.world.end();
+    script.world.set_s(50.0);
+    script.world.tick(false);
+    assert_eq!(script.world.records_from(end)[0].event, LedgerStalled { for_ms: 5000 }.into());
     script.run("50", &["close"]);
     let end = script.world.end();
     script.world.set_s(60.0);
