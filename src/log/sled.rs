@@ -62,11 +62,15 @@ impl Drop for SledDatabase {
 
 /// Our own handle on sled's data file. fsync acts on the file, whoever wrote; each handle is told
 /// of an error once, so this one misses none.
-struct DataFile(File);
+struct DataFile(File, AtomicBool);
 
 impl Drop for DataFile {
-    /// A dropped database is closed: sled's threads keep its lock for a moment after its last handle.
+    /// A dropped database is closed: sled's threads keep its lock for a moment after its last handle,
+    /// and one that is never closed keeps it for as long as the process lives.
     fn drop(&mut self) {
+        if self.1.load(Ordering::Acquire) {
+            return;
+        }
         for _ in 0..CLOSE_TRIES_MAX {
             if flock(&self.0, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 return;
@@ -123,7 +127,7 @@ impl SledDatabase {
         let path = dir.join("db");
         // Before sled's first write, so that no write error is reported to sled's handle only.
         let data = options.clone().read(true).write(true).open(&path);
-        let data = DataFile(data.map_err(FileError::on("open", &path))?);
+        let data = DataFile(data.map_err(FileError::on("open", &path))?, AtomicBool::new(false));
         Ok(Self {
             db: open_engine(dir, cache_bytes_max)?,
             data,
@@ -164,6 +168,7 @@ impl SledDatabase {
     /// and panic where that fails: its lock stays until the process ends.
     pub(super) fn poison(&self) {
         self.poisoned.store(true, Ordering::Release);
+        self.data.1.store(true, Ordering::Release);
         std::mem::forget(Db::clone(&self.db));
     }
 

@@ -71,7 +71,8 @@ fn after_a_failed_fsync_of_sled_nothing_is_written_and_all_is_read() {
     append(&created_in(&dir), "old");
     let mut database = SledDatabase::open(&dir, CACHE).unwrap();
     // A device that cannot be synced.
-    let mut data = DataFile(OpenOptions::new().write(true).open("/dev/null").unwrap());
+    let mut data =
+        DataFile(OpenOptions::new().write(true).open("/dev/null").unwrap(), AtomicBool::new(false));
     mem::swap(&mut database.data.0, &mut data.0);
     let database = Arc::new(database);
     let store = SledStore::open(Arc::clone(&database)).unwrap();
