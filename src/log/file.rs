@@ -232,7 +232,7 @@ pub fn list(path: &Path) -> Result<Vec<DirEntry>, FileError> {
 
 /// How often a lock is asked for before it counts as held by somebody else, a millisecond apart. Between
 /// its fork and its exec a child has every lock of the process that it comes from.
-const LOCK_TRIES_MAX: u32 = 50;
+const LOCK_TRIES_MAX: u32 = 500;
 
 /// Takes the lock file `path`, made if it is not there; `None` when another process holds it. The
 /// operating system lets go of it when the file is closed, or the process ends, however it ends.
