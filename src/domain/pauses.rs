@@ -74,11 +74,6 @@ impl Pauses {
         let newer = self.noted.iter().rev().take_while(|pause| from < pause.end);
         newer.map(|pause| pause.micros).sum()
     }
-
-    pub(super) fn clone_from(&mut self, other: &Self) {
-        self.noted.clone_from(&other.noted);
-        (self.at, self.left_micros) = (other.at, other.left_micros);
-    }
 }
 
 /// The longest pause that an event tells of, in microseconds; none for most.

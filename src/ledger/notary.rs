@@ -191,7 +191,8 @@ impl Notary {
     /// was published does so; from then on `next` sign. Nothing is signed in between. Blocks.
     ///
     /// # Errors
-    /// As [`Notary::sign`]: the keys that sign stay as they were.
+    /// As [`Notary::sign`]: the keys that sign stay as they were; after [`Unsigned::Unread`] they sign the
+    /// next checkpoint and no other.
     pub fn hand_over(
         &self,
         seq: Seq,

@@ -94,7 +94,8 @@ impl Vaults {
     }
 
     fn point_to(&self, number: u32) -> Result<(), FileError> {
-        file::write_durably(&self.dir.join(POINTER), line(number).as_bytes(), file::FILE_MODE)
+        let name = format!("{PREFIX}{number:06}\n");
+        file::write_durably(&self.dir.join(POINTER), name.as_bytes(), file::FILE_MODE)
     }
 
     fn path_of(&self, number: u32) -> PathBuf {
@@ -111,11 +112,6 @@ impl Vaults {
         }
         Ok(others)
     }
-}
-
-/// What the pointer file holds.
-fn line(number: u32) -> String {
-    format!("{PREFIX}{number:06}\n")
 }
 
 /// The number in a vault's name; `None` for every other name.
