@@ -236,6 +236,11 @@ impl Model {
         self.pauses.push((end, micros));
     }
 
+    /// What was told of at this instant.
+    pub(crate) fn paused_at(&self, at: Timestamp) -> u64 {
+        self.pauses.iter().filter(|(end, _)| *end == at).map(|(_, micros)| micros).sum()
+    }
+
     /// How long nobody could be answered since `from`.
     fn paused(&self, from: Timestamp) -> u64 {
         let newest = self.pauses.iter().rev();

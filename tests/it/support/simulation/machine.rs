@@ -37,6 +37,9 @@ pub(crate) struct Machine {
     pub(crate) stepped_micros: i64,
     /// What the writer will notice of steps.
     watch: ClockWatch,
+    /// The time of the newest record before the newest instant, while all records of that instant only
+    /// tell that nobody was answered.
+    quiet_since: Option<Timestamp>,
 }
 
 impl Machine {
@@ -53,6 +56,7 @@ impl Machine {
             counted: 0,
             stepped_micros: 0,
             watch: ClockWatch::new(CLOCK_STEP_MS),
+            quiet_since: None,
         };
         new.catch_up();
         new
@@ -68,23 +72,25 @@ impl Machine {
         Ok(answers)
     }
 
-    /// For how many microseconds nobody could be answered before the batch that is judged at `at`, by
-    /// what it will say first: that the ledger was opened, or that the clock was put forward.
-    pub(crate) fn paused_before(&mut self, at: Timestamp, opens: Option<bool>) -> u64 {
-        let Some(head) = self.durable.head() else { return 0 };
+    /// For how many microseconds at most nobody was answered before the batch that is judged at `at`, and
+    /// what it will say first of them: that the ledger was opened, or that the clock was put forward.
+    pub(crate) fn paused_before(&mut self, at: Timestamp, opens: Option<bool>) -> (u64, u64) {
+        let Some(head) = self.durable.head() else { return (0, 0) };
         let clock = &self.world.clock;
         let reading = Reading { now: clock.now(), uptime: clock.uptime() };
-        let passed = at.micros() - head.at.micros();
+        let since = if head.at < at { head.at } else { self.quiet_since.unwrap_or(at) };
+        let passed = at.micros() - since.micros();
         // The first look of a start comes after its record, which is of the same instant.
         let newest = if opens.is_some() { at } else { head.at };
         let step = self.watch.step(reading, Some(newest), false);
         let forward = |step: ClockStep| step.to.micros().saturating_sub(step.from.micros());
-        match opens {
-            Some(true) => passed,
+        let told = match opens {
+            Some(true) => u64::MAX,
             // It may have served for long before the crash.
-            Some(false) => passed.min(600_000_000),
-            None => passed.min(step.map_or(0, forward)),
-        }
+            Some(false) => 600_000_000,
+            None => step.map_or(0, forward),
+        };
+        (passed, told)
     }
 
     pub(crate) fn flush_counts(&mut self, closes: bool) -> Result<(), LogError> {
@@ -167,6 +173,16 @@ impl Machine {
         self.retries += u64::from(matches!(record.event, Event::RefreshTokenRetried(_)));
         self.reuses += u64::from(matches!(record.event, Event::RefreshTokenReused(_)));
         self.auditor.read(&record);
+        let since = match &self.newest {
+            Some(before) if before.at < record.at => Some(before.at),
+            Some(_) => self.quiet_since,
+            None => None,
+        };
+        let is_quiet = matches!(
+            record.event,
+            Event::ClockStepped(_) | Event::LedgerOpened(_) | Event::LedgerStalled(_)
+        );
+        self.quiet_since = since.filter(|_| is_quiet);
         self.newest = Some(record);
     }
 

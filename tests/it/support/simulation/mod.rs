@@ -328,7 +328,9 @@ impl Simulation {
     }
 
     fn pause(&mut self, at: Timestamp, opens: Option<bool>) {
-        match self.machine.paused_before(at, opens) {
+        let (passed, told) = self.machine.paused_before(at, opens);
+        // What is told of at one instant shares the time before it.
+        match told.min(passed - self.model.paused_at(at).min(passed)) {
             0 => {}
             micros => self.model.pause(at, micros),
         }
