@@ -1,9 +1,9 @@
-//! The load bench: `cargo bench --bench load [-- --connections 64 --seconds 5 --data DIR]`.
+//! The load bench: `cargo bench --bench load [-- --connections 64 --seconds 5 --rounds 1 --data DIR]`.
 //!
 //! Starts the real binary on a real directory, prepares clients and grants over HTTP, drives it
 //! over keep-alive connections from this process, and prints one table. Every figure is also given
 //! as a ratio to `plaintext`: a two-byte `GET` answered by the same actix-web, started as a process
-//! of its own, in the same run. Client and server share the machine's cores.
+//! of its own, right before and right after it. Client and server share the machine's cores.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -18,6 +18,7 @@ mod load {
     pub mod generator;
     pub mod prepare;
     pub mod server;
+    pub mod table;
 }
 
 use std::path::PathBuf;
@@ -25,21 +26,24 @@ use std::path::PathBuf;
 use load::generator::{Figures, Script, drive};
 use load::prepare::{Prepared, ROWS, Row};
 use load::server::{Counts, Ledger, Plaintext, own_cpu_seconds, serve_plaintext};
+use load::table::{self, Round};
 
 struct Options {
     connections: usize,
     seconds: u64,
+    rounds: u64,
     data: Option<PathBuf>,
     only: Option<String>,
 }
 
 fn options() -> Options {
-    let mut options = Options { connections: 64, seconds: 5, data: None, only: None };
+    let mut options = Options { connections: 64, seconds: 5, rounds: 1, data: None, only: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--connections" => options.connections = words.next().unwrap().parse().unwrap(),
             "--seconds" => options.seconds = words.next().unwrap().parse().unwrap(),
+            "--rounds" => options.rounds = words.next().unwrap().parse().unwrap(),
             "--data" => options.data = words.next().map(PathBuf::from),
             "--only" => options.only = words.next(),
             "--plaintext-server" => {
@@ -60,54 +64,52 @@ fn main() {
 
 async fn run(options: &Options) {
     println!(
-        "{} connections, {} s a row, client and server on {} cores",
+        "{} connections, {} s a row, rounds: {}, client and server on {} cores",
         options.connections,
         options.seconds,
+        options.rounds,
         std::thread::available_parallelism().map_or(0, usize::from)
     );
-    println!(
-        "{:<32} {:>8} {:>6} {:>7} {:>7} {:>7} {:>8} {:>7} {:>7} {:>8} {:>8}",
-        "row",
-        "req/s",
-        "ratio",
-        "p50 ms",
-        "p99 ms",
-        "p99.9",
-        "cpu s/1k",
-        "server",
-        "client",
-        "rec/sync",
-        "B/sync"
-    );
+    table::head();
     let plaintext = Plaintext::start();
-    let scripts: Vec<Script> =
-        (0..options.connections).map(|_| Script::get(plaintext.address, "/")).collect();
-    let measured = measure(scripts, options.seconds, || plaintext.cpu_seconds()).await;
-    let base = measured.figures.per_second();
-    report("plaintext", &measured, base, None);
-    drop(plaintext);
-
     let ledger = Ledger::start(options.data.as_deref()).await;
     let mut prepared = Prepared::new(&ledger).await;
+    let mut base = measure_plaintext(&plaintext, options).await;
+    table::row("plaintext", &[Round::new(&base, &[&base], None)], "");
     for row in ROWS {
         if options.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
             continue;
         }
-        let scripts = prepared.scripts(row, options.connections, options.seconds).await;
-        let counts = ledger.counts().await;
-        let measured = measure(scripts, options.seconds, || ledger.cpu_seconds()).await;
-        let synced = ledger.counts().await.since(&counts);
-        report(row.name, &measured, base, Some(&synced));
-        assert_durable(row, &measured.figures, &synced, options.connections);
+        let mut rounds = Vec::new();
+        let mut unexpected = String::new();
+        for _ in 0..if row.repeats() { options.rounds } else { 1 } {
+            let scripts = prepared.scripts(row, options.connections, options.seconds).await;
+            let counts = ledger.counts().await;
+            let measured = measure(scripts, options.seconds, || ledger.cpu_seconds()).await;
+            let synced = ledger.counts().await.since(&counts);
+            assert_durable(row, &measured.figures, &synced, options.connections);
+            // What the machine gives moves within seconds, so plaintext is asked on both sides.
+            let after = measure_plaintext(&plaintext, options).await;
+            rounds.push(Round::new(&measured, &[&base, &after], Some(&synced)));
+            base = after;
+            unexpected.push_str(&measured.figures.unexpected());
+        }
+        table::row(row.name, &rounds, &unexpected);
     }
     ledger.stop().await;
 }
 
 /// One row, with the seconds of processor time that both sides took for it.
-struct Measured {
+pub struct Measured {
     figures: Figures,
     server_s: f64,
     client_s: f64,
+}
+
+async fn measure_plaintext(plaintext: &Plaintext, options: &Options) -> Measured {
+    let script = |_| Script::get(plaintext.address, "/");
+    let scripts = (0..options.connections).map(script).collect();
+    measure(scripts, options.seconds, || plaintext.cpu_seconds()).await
 }
 
 async fn measure(scripts: Vec<Script>, seconds: u64, server_s: impl Fn() -> f64) -> Measured {
@@ -124,37 +126,4 @@ fn assert_durable(row: Row, figures: &Figures, synced: &Counts, connections: usi
     let least = if row.records == 0 { 0 } else { answers.div_ceil(connections) };
     assert!(least <= synced.syncs, "{name}: {answers} answers with only {} syncs", synced.syncs);
     assert!(synced.records == 0 || 0 < synced.syncs, "{name}: records without a sync");
-}
-
-fn report(name: &str, measured: &Measured, base: f64, synced: Option<&Counts>) {
-    let figures = &measured.figures;
-    let rate = figures.per_second();
-    let per_sync = synced.filter(|counts| 0 < counts.syncs).map_or(
-        ("-".to_owned(), "-".to_owned()),
-        |counts| {
-            (
-                format!("{:.1}", counts.records as f64 / counts.syncs as f64),
-                format!("{:.0}", counts.bytes as f64 / counts.syncs as f64),
-            )
-        },
-    );
-    println!(
-        "{:<32} {:>8.0} {:>6.3} {:>7.2} {:>7.2} {:>7.2} {:>8.4} {:>7.2} {:>7.2} {:>8} {:>8}{}",
-        name,
-        rate,
-        rate / base,
-        figures.percentile_ms(0.50),
-        figures.percentile_ms(0.99),
-        figures.percentile_ms(0.999),
-        measured.server_s * 1000.0 / figures.answers.max(1) as f64,
-        measured.server_s / figures.seconds,
-        measured.client_s / figures.seconds,
-        per_sync.0,
-        per_sync.1,
-        if figures.unexpected == 0 {
-            String::new()
-        } else {
-            format!("  {} UNEXPECTED: {}", figures.unexpected, figures.example)
-        },
-    );
 }

@@ -108,8 +108,8 @@ const GATHERING_CONNECTIONS: usize = 64;
 #[derive(Default)]
 pub struct Figures {
     pub answers: u64,
-    pub unexpected: u64,
-    pub example: String,
+    unexpected: u64,
+    example: String,
     pub seconds: f64,
     micros: Vec<u32>,
 }
@@ -117,6 +117,14 @@ pub struct Figures {
 impl Figures {
     pub fn per_second(&self) -> f64 {
         self.answers as f64 / self.seconds
+    }
+
+    /// What was answered otherwise than it should have been, as the end of a line.
+    pub fn unexpected(&self) -> String {
+        match self.unexpected {
+            0 => String::new(),
+            count => format!("  {count} UNEXPECTED: {}", self.example),
+        }
     }
 
     pub fn percentile_ms(&self, share: f64) -> f64 {

@@ -34,6 +34,13 @@ pub struct Row {
     pub records: u64,
 }
 
+impl Row {
+    /// Whether it can be measured more than once: not where what it does to a client stays.
+    pub fn repeats(&self) -> bool {
+        !matches!(self.kind, Kind::BlacklistedRefresh)
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     RefreshJwt,
