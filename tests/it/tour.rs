@@ -11,8 +11,12 @@ fn blocks(text: &str) -> Vec<String> {
     tour.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Two ports that nobody has, below those that the system gives to who asks for any: no other test can
+/// take them before the server does.
+fn free_ports() -> (u16, u16) {
+    let first = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap() * 2;
+    let mut free = (first..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    (free.next().unwrap(), free.next().unwrap())
 }
 
 #[test]
@@ -24,7 +28,7 @@ fn the_five_minutes_of_the_readme_work_as_written() {
         let found = Command::new(tool).arg("--version").output().is_ok();
         assert!(found, "the README's tour needs {tool}: install it");
     }
-    let (public, admin) = (free_port(), free_port());
+    let (public, admin) = free_ports();
     let mut script = String::from("set -eu\n");
     for block in &blocks {
         for line in block.lines() {
@@ -36,8 +40,9 @@ fn the_five_minutes_of_the_readme_work_as_written() {
             script.push('\n');
         }
         if block.contains("token-ledger serve") {
-            // A person sees the ready line; a script asks until it is answered.
-            script.push_str("until curl -sf http://127.0.0.1:8081/readyz > ready; do :; done\n");
+            // A person sees the ready line; a script asks until it is answered, or the server has ended.
+            let ask = "until curl -sf http://127.0.0.1:8081/readyz > ready; do kill -0 %1; done\n";
+            script.push_str(ask);
         }
         script.push_str("echo '--- end of a block'\n");
     }
