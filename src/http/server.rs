@@ -13,6 +13,7 @@ use crate::http::app::App;
 use crate::http::respond::{method_not_allowed, not_found, not_found_error};
 use crate::http::unread::close_after;
 use crate::http::{clients, evidence, health, inquiries, operations, public};
+use crate::ledger::postbox::deliver;
 
 /// How much of what a client sent waits in the system for each connection. The HTTP library decodes
 /// every request that it can read before it answers the first, some hundred times their size in
@@ -121,6 +122,8 @@ pub fn listen(
     let public_server = served!(
         HttpServer::new(move || {
             let (path, well_known) = (issuer_path.clone(), well_known.clone());
+            // This runs once on each thread that serves.
+            actix_web::rt::spawn(deliver());
             ActixApp::new()
                 .wrap_fn(close_after)
                 .app_data(public_app.clone())
@@ -141,6 +144,7 @@ pub fn listen(
     let admin_app = app.clone();
     let admin_server = served!(
         HttpServer::new(move || {
+            actix_web::rt::spawn(deliver());
             ActixApp::new()
                 .wrap_fn(close_after)
                 .app_data(admin_app.clone())

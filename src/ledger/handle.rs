@@ -15,6 +15,7 @@ use crate::domain::record::Actor;
 use crate::domain::state::State;
 use crate::ledger::clock_watch::JudgingTime;
 use crate::ledger::counters::Counters;
+use crate::ledger::postbox::{self, Waiter};
 use crate::ledger::replay::LogError;
 pub use crate::ledger::submit_error::SubmitError;
 use crate::ledger::tree::Tree;
@@ -43,14 +44,14 @@ pub struct Limits {
 
 struct Pending {
     asked: Asked,
-    reply: oneshot::Sender<Answer>,
+    waiter: Waiter,
 }
 
 impl Pending {
     /// Nobody waits for the answer that it is for, so it is not begun: a client that was told to ask
     /// again finds everything as it was.
     fn is_in_vain(&self) -> bool {
-        self.reply.is_closed() && self.asked.command.is_for_its_answer()
+        self.waiter.is_gone() && self.asked.command.is_for_its_answer()
     }
 }
 
@@ -186,8 +187,8 @@ impl Ledger {
         if self.has_stopped() {
             return Err(SubmitError::Stopped);
         }
-        let (reply, answer) = oneshot::channel();
-        match self.shared.queue.try_send(Message::Command(Pending { asked, reply })) {
+        let (waiter, answer) = Waiter::here();
+        match self.shared.queue.try_send(Message::Command(Pending { asked, waiter })) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 self.shared.counters.overloaded.fetch_add(1, Ordering::Relaxed);
@@ -347,10 +348,7 @@ fn serve(
             shared.counters.batches.fetch_add(1, Ordering::Relaxed);
             shared.counters.record_bytes.fetch_add(writer.batch_bytes(), Ordering::Relaxed);
             shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);
-            for (pending, answer) in batch.drain(..).zip(answers) {
-                // A waiter that gave up misses its answer; the client will ask again.
-                let _ = pending.reply.send(answer);
-            }
+            postbox::answer(batch.drain(..).map(|pending| pending.waiter).zip(answers));
         }
         if stops {
             writer.flush_counts(true)?;

@@ -2,6 +2,7 @@
 //! everything else reads.
 
 pub mod submit_error;
+pub mod postbox;
 pub mod handle;
 pub mod tree;
 pub mod checkpoints;
