@@ -3,8 +3,9 @@
 //! what a row of sled points to.
 //!
 //! Blocks lie end to end, and each says where it ends and which records it holds; so what sled has
-//! forgotten in a crash is found again by reading on from the last block that it knows of. A file is
-//! named after its first record. One whose end a crash tore is left as it is; the next block begins
+//! forgotten in a crash is found again by reading on from the last block that it knows of, and made
+//! durable before it counts: a killed process may have written it and not synced. A file is named
+//! after its first record. One whose end a crash tore is left as it is; the next block begins
 //! another one.
 
 use std::collections::BTreeMap;
@@ -85,6 +86,9 @@ pub(super) struct Segments {
     bytes_max: u64,
     open: Mutex<BTreeMap<Seq, Arc<File>>>,
     writing: Mutex<Option<Writing>>,
+    /// Files in which blocks were found, and that were synced then.
+    #[cfg(test)]
+    synced: Mutex<Vec<Seq>>,
 }
 
 #[derive(Debug)]
@@ -96,8 +100,20 @@ struct Writing {
 
 impl Segments {
     pub(super) fn new(dir: &Path) -> Self {
-        let (open, writing) = (Mutex::default(), Mutex::default());
-        Self { dir: dir.to_owned(), bytes_max: SEGMENT_BYTES, open, writing }
+        Self {
+            dir: dir.to_owned(),
+            bytes_max: SEGMENT_BYTES,
+            open: Mutex::default(),
+            writing: Mutex::default(),
+            #[cfg(test)]
+            synced: Mutex::default(),
+        }
+    }
+
+    /// Files that were synced because blocks were found in them.
+    #[cfg(test)]
+    pub(super) fn synced(&self) -> Vec<Seq> {
+        self.synced.lock().clone()
     }
 
     /// The same, with files that are full so early.
@@ -151,12 +167,12 @@ impl Segments {
         Ok(Writing { segment: first, file, bytes: 0 })
     }
 
-    /// The blocks that sled does not know of, behind the one at `last`, which ends at `end`; what is
-    /// appended later goes behind them.
+    /// The blocks that sled does not know of, behind the one at `last`, which ends at `end`; they are
+    /// durable when this returns, and what is appended later goes behind them.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when there are records after those that were found, but not the next
-    /// one; else when a file cannot be read.
+    /// one; else when a file cannot be read or synced.
     pub(super) fn find_behind(
         &self,
         last: Option<Place>,
@@ -168,6 +184,7 @@ impl Segments {
             if let Some(place) = next {
                 let here = self.scan(place, end)?;
                 if let Some(newest) = here.last() {
+                    self.sync(place.segment)?;
                     (end, next) = (newest.end, Some(newest.place.behind()));
                 }
                 found.extend(here);
@@ -187,6 +204,15 @@ impl Segments {
             self.go_on_at(place)?;
         }
         Ok(found)
+    }
+
+    /// Makes durable what was found in a file. Whoever wrote it may have been killed before its own
+    /// sync, and the journal, which has the same records, lets go of them once they count as found.
+    fn sync(&self, segment: Seq) -> Result<(), FileError> {
+        self.file(segment)?.sync_data().map_err(FileError::on("fsync", &self.path(segment)))?;
+        #[cfg(test)]
+        self.synced.lock().push(segment);
+        Ok(())
     }
 
     /// The intact blocks from `place` on, the first of which begins with `first`.
