@@ -346,7 +346,7 @@ fn serve(
             let answers = writer.commit(batch.iter().map(|pending| &pending.asked))?;
             shared.note_reached();
             shared.counters.batches.fetch_add(1, Ordering::Relaxed);
-            shared.counters.record_bytes.fetch_add(writer.batch_bytes(), Ordering::Relaxed);
+            shared.counters.record_bytes.fetch_add(writer.committed_bytes(), Ordering::Relaxed);
             shared.counters.commands.fetch_add(answers.len() as u64, Ordering::Relaxed);
             postbox::answer(batch.drain(..).map(|pending| pending.waiter).zip(answers));
         }

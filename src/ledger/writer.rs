@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::clock::Clock;
 use crate::domain::command::{Asked, Command};
@@ -19,13 +19,17 @@ use crate::ledger::coalesce::{Caused, Coalescer};
 use crate::ledger::replay::{LogError, Touched, touch};
 use crate::ledger::tree::Tree;
 use crate::log::leaf::leaf_hash;
-use crate::log::store::{Store, StoreError};
+use crate::log::store::{BATCH_BYTES_MAX, Store, StoreError};
 use crate::types::digest::LeafHash;
 use crate::types::id::{RequestId, Seq};
 use crate::types::time::Timestamp;
 
 /// From which wait for the disk on it is recorded: what is shorter no client notices.
 const STALL: Duration = Duration::from_secs(1);
+
+/// From how many bytes of records on no further command joins a batch: one that a crash cuts in two
+/// would leave half of a command. The records of one command are far shorter than the other half.
+const FULL_BYTES: usize = BATCH_BYTES_MAX / 2;
 
 /// What the ledger answers to a command, once it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +61,23 @@ pub struct Writer {
     waits: Arc<dyn Clock>,
     /// How long the disk made all wait with the batch before, where that was long and has no record.
     stalled: Option<Duration>,
+    /// Bytes of records that the last call made durable.
+    committed_bytes: u64,
 }
 
 /// The records of one batch: durable together.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<Vec<u8>>,
+    /// How many bytes those are together.
+    length: usize,
     records: Vec<(Record, LeafHash)>,
+}
+
+/// A batch under way, over the projection as it was before.
+struct Part<'a> {
+    base: RwLockReadGuard<'a, State>,
+    at: Timestamp,
 }
 
 impl Writer {
@@ -92,6 +106,7 @@ impl Writer {
             reading,
             waits,
             stalled: None,
+            committed_bytes: 0,
         }
     }
 
@@ -111,32 +126,39 @@ impl Writer {
         self
     }
 
-    /// Decides the commands in turn, makes all that follows durable and visible, and answers each.
+    /// Decides the commands in turn, makes all that follows durable and visible, and answers each: in
+    /// one batch, or in several where one would be too long to be stored as a whole.
     ///
     /// # Errors
-    /// [`LogError`] when the append failed: nothing was acknowledged, it is not known what is on
+    /// [`LogError`] when an append failed: nothing was acknowledged, it is not known what is on
     /// the disk, and the caller must stop.
     pub fn commit<'a>(
         &mut self,
         commands: impl Iterator<Item = &'a Asked> + Clone,
     ) -> Result<Vec<Answer>, LogError> {
         let state = Arc::clone(&self.state);
-        let base = state.read();
-        let at = self.begin(&base)?;
-        touch(&base, commands.clone().map(refreshed));
+        self.committed_bytes = 0;
+        let mut part = self.begin(&state)?;
+        touch(&part.base, commands.clone().map(refreshed));
         let mut commands = commands.peekable();
         // The record of a start is the first one after that of a stop.
         if !commands.peek().is_some_and(|first| opens(first)) {
-            self.record_stall(&base, at);
-            self.record_step(&base, at, false);
+            self.record_stall(&part.base, part.at);
+            self.record_step(&part.base, part.at, false);
         }
         // Before the commands, so that it does not matter how they are cut into batches.
-        self.record_counts(&base, at, false);
+        part = self.record_counts(&state, part, false)?;
         let mut answers = Vec::new();
         for asked in commands {
-            answers.push(self.take(&base, at, asked));
+            if matches!(asked.command, Command::CloseLedger) {
+                // Nothing comes after the record of a clean stop.
+                self.record_step(&part.base, part.at, true);
+                part = self.record_counts(&state, part, true)?;
+            }
+            answers.push(self.take(&part.base, part.at, asked));
+            part = self.cut_if_full(&state, part)?;
         }
-        drop(base);
+        drop(part);
         self.finish()?;
         Ok(answers)
     }
@@ -147,15 +169,14 @@ impl Writer {
     /// As [`Writer::commit`].
     pub fn flush_counts(&mut self, closes: bool) -> Result<(), LogError> {
         let state = Arc::clone(&self.state);
-        let base = state.read();
-        let at = self.begin(&base)?;
+        self.committed_bytes = 0;
+        let part = self.begin(&state)?;
         if !closes {
             // The record of a clean stop is the last one: the clock was looked at before it.
-            self.record_stall(&base, at);
-            self.record_step(&base, at, false);
+            self.record_stall(&part.base, part.at);
+            self.record_step(&part.base, part.at, false);
         }
-        self.record_counts(&base, at, closes);
-        drop(base);
+        drop(self.record_counts(&state, part, closes)?);
         self.finish()
     }
 
@@ -169,9 +190,9 @@ impl Writer {
         !has_closed && !events().all(is_of_itself)
     }
 
-    /// The bytes of records in the last batch.
-    pub fn batch_bytes(&self) -> u64 {
-        self.batch.bytes.iter().map(|bytes| bytes.len() as u64).sum()
+    /// The bytes of records that the last call made durable.
+    pub fn committed_bytes(&self) -> u64 {
+        self.committed_bytes
     }
 
     /// Whether refusals were counted, or a step of the clock or a wait for the disk was noticed, that
@@ -181,16 +202,35 @@ impl Writer {
     }
 
     /// One reading of the clock per batch; the log's time never goes back.
-    fn begin(&mut self, base: &State) -> Result<Timestamp, LogError> {
+    fn begin<'a>(&mut self, state: &'a RwLock<State>) -> Result<Part<'a>, LogError> {
         if self.has_failed {
             return Err(StoreError::Poisoned.into());
         }
-        self.overlay.restart(base);
+        let base = state.read();
+        self.overlay.restart(&base);
         self.batch.bytes.clear();
+        self.batch.length = 0;
         self.batch.records.clear();
         let (now, uptime) = (self.clock.now(), self.clock.uptime());
         self.reading = Reading { now, uptime };
-        Ok(self.judging.at(now, base.head().map(|head| head.at)))
+        let at = self.judging.at(now, base.head().map(|head| head.at));
+        Ok(Part { base, at })
+    }
+
+    /// Makes a batch durable that is full, and begins the next one.
+    fn cut_if_full<'a>(
+        &mut self,
+        state: &'a RwLock<State>,
+        part: Part<'a>,
+    ) -> Result<Part<'a>, LogError> {
+        if self.batch.length < FULL_BYTES {
+            return Ok(part);
+        }
+        drop(part);
+        self.finish()?;
+        let next = self.begin(state)?;
+        self.record_stall(&next.base, next.at);
+        Ok(next)
     }
 
     /// The log's time does not step, so the record is what tells of it.
@@ -218,18 +258,20 @@ impl Writer {
         self.record(base, at, unasked(fact, &head));
     }
 
-    fn record_counts(&mut self, base: &State, at: Timestamp, closes: bool) {
+    fn record_counts<'a>(
+        &mut self,
+        state: &'a RwLock<State>,
+        mut part: Part<'a>,
+        closes: bool,
+    ) -> Result<Part<'a>, LogError> {
         for caused in self.coalescer.due(self.reading.uptime, closes) {
-            self.record(base, at, caused);
+            self.record(&part.base, part.at, caused);
+            part = self.cut_if_full(state, part)?;
         }
+        Ok(part)
     }
 
     fn take(&mut self, base: &State, at: Timestamp, asked: &Asked) -> Answer {
-        if matches!(asked.command, Command::CloseLedger) {
-            // Nothing comes after the record of a clean stop.
-            self.record_step(base, at, true);
-            self.record_counts(base, at, true);
-        }
         let before = self.batch.records.len();
         let Decision { facts, mut outcome } = decide(&self.overlay.view(base), at, asked);
         let mut seq = None;
@@ -256,6 +298,7 @@ impl Writer {
     /// Leaves the first `kept` records of this batch, as if the rest had never been decided.
     fn take_back(&mut self, base: &State, kept: usize) {
         self.batch.bytes.truncate(kept);
+        self.batch.length = self.batch.bytes.iter().map(Vec::len).sum();
         self.batch.records.truncate(kept);
         self.overlay.restart(base);
         for (record, leaf) in &self.batch.records {
@@ -282,6 +325,7 @@ impl Writer {
         let bytes = record.encode().ok()?;
         let (seq, leaf) = (record.seq, leaf_hash(&bytes));
         self.overlay.apply(base, &record, leaf);
+        self.batch.length += bytes.len();
         self.batch.bytes.push(bytes);
         self.batch.records.push((record, leaf));
         Some(seq)
@@ -305,6 +349,7 @@ impl Writer {
         self.stalled = Some(waited).filter(|waited| STALL <= *waited && self.tells_waits());
         self.tree.grow(self.batch.records.iter().map(|(_, leaf)| *leaf))?;
         self.has_failed = false;
+        self.committed_bytes += self.batch.length as u64;
         let mut state = self.state.write();
         for (record, leaf) in &self.batch.records {
             state.apply(record, *leaf);

@@ -8,11 +8,16 @@ use super::block::{Block, BlockError, FrameError, seq_after};
 use super::file::FileError;
 use crate::types::id::Seq;
 
+/// The longest batch, in bytes of its records, that is stored as a whole or not at all whatever
+/// happens. Of a longer one a crash may leave the beginning, so who promises more cuts it himself.
+pub const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+
 /// Where the records live. One writer appends; any number of threads read.
 ///
 /// What a failed `append` left behind is not visible through the store that it failed on.
 pub trait Store: Send + Sync {
-    /// Appends the records as `first`, `first + 1`, ...; all of them or none. `Ok` means durable.
+    /// Appends the records as `first`, `first + 1`, ...; all of them or none, if they are no more than
+    /// [`BATCH_BYTES_MAX`] together. `Ok` means durable.
     ///
     /// # Errors
     /// [`StoreError::NotAtEnd`], [`StoreError::Unframed`]: nothing was done, and the store is as

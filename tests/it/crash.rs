@@ -5,12 +5,12 @@ use token_ledger::domain::command::Command;
 use token_ledger::domain::grant::RefreshToken;
 use token_ledger::ledger::replay::LogError;
 use token_ledger::log::memory::Fault;
-use token_ledger::log::store::StoreError;
+use token_ledger::log::store::{BATCH_BYTES_MAX, StoreError};
 
 use crate::support::names::{client_id, digest, grant_id, refresh_digest};
 use crate::support::recorded::EVERYTHING;
 use crate::support::script::Script;
-use crate::support::world::{World, add_key};
+use crate::support::world::{World, add_key, verify};
 
 const FAULTS: [Fault; 2] = [Fault::Lost, Fault::Kept];
 
@@ -133,4 +133,41 @@ fn a_reader_sees_nothing_of_a_batch_that_is_not_durable() {
         assert_eq!(run_until_failure(&mut script, SESSION), 0);
         assert_eq!(script.world.state.read().canonical(), before);
     }
+}
+
+/// More than a store takes as a whole: grants, with the first record of each resource owner.
+fn long_batch() -> Vec<String> {
+    let servers: Vec<_> = (0..16).map(|i| format!("r{i}/{}", "x".repeat(480))).collect();
+    let servers = servers.join("+");
+    (0..500).map(|i| format!("grant g{i} photos s{i} resources={servers}")).collect()
+}
+
+#[test]
+fn a_batch_that_a_crash_could_cut_in_two_is_cut_between_commands() {
+    let lines = long_batch();
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let prepared = || {
+        let mut script = Script::new();
+        script.run("0", &["client photos"]);
+        let before = script.world.bytes().len();
+        let (commands, _) = script.commands(&lines);
+        (script.world, commands, before)
+    };
+    let (mut world, commands, before) = prepared();
+    let answers = world.try_together(commands).unwrap();
+    assert!(answers.iter().all(|answer| answer.outcome.is_ok()));
+    let whole = world.bytes();
+    assert_eq!(world.state.read().canonical(), verify(&whole).unwrap().canonical());
+    assert_eq!(whole.len() - before, 2 * lines.len());
+    assert!(BATCH_BYTES_MAX < whole.iter().map(Vec::len).sum::<usize>());
+
+    // Of a batch that fails the store may have anything: so each is no longer than it takes whole,
+    // and ends with a command.
+    let (mut world, commands, before) = prepared();
+    world.store.fail_append(5, Fault::Lost); // 3 made the ledger, then the client, then a part
+    assert!(world.try_together(commands).is_err(), "nothing was answered");
+    let kept = world.reopened().bytes();
+    assert!(before < kept.len() && (kept.len() - before).is_multiple_of(2), "{}", kept.len());
+    assert!(kept[before..].iter().map(Vec::len).sum::<usize>() <= BATCH_BYTES_MAX);
+    assert!(verify(&kept).is_ok());
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::sled::tests::killed;
-use super::super::store::{JournalDamage, records_from};
+use super::super::store::{BATCH_BYTES_MAX, JournalDamage, records_from};
 use super::*;
 
 const CACHE: u64 = 1 << 20;
@@ -102,6 +102,28 @@ fn a_batch_that_no_frame_takes_goes_past_the_journal() {
     assert_eq!((store.shared.sled.end().unwrap(), store.syncs()), (Seq(302), 2));
     store.append(Seq(302), &records(302, 2)).unwrap();
     assert_eq!(all(&store), [records(0, 2), long, records(302, 2)].concat());
+}
+
+#[test]
+fn a_batch_as_long_as_any_that_is_kept_whole_fits_into_a_frame() {
+    // The shorter the records, the more there is beside them; none is as short as these.
+    for length in [128, 16 * 1024] {
+        let batch = vec![vec![b'x'; length]; BATCH_BYTES_MAX / length];
+        assert!(frame_bytes(&framed(Seq(0), &batch).unwrap()) <= FRAME_BYTES_MAX, "{length}");
+    }
+}
+
+#[test]
+fn of_a_batch_that_no_frame_takes_a_crash_may_leave_the_beginning() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("log");
+    let store = created_in(&dir);
+    store.append(Seq(0), &vec![vec![b'x'; 16_000]; 300]).unwrap();
+    let after = killed(&dir, root.path());
+    let segment = after.join("records-00000000000000000000");
+    OpenOptions::new().write(true).open(segment).unwrap().set_len(2_000_000).unwrap();
+    let left = opened_in(&after).unwrap().end().unwrap();
+    assert!(Seq(0) < left && left < Seq(300), "{left}");
 }
 
 #[test]
