@@ -161,6 +161,8 @@ async fn serve(
     let own_resource = issuer.as_str().parse::<Resource>().map_err(|why| unusable(&why))?;
     let keyring = Keyring::new(keys);
     let notary = notary_of(&directory, &ledger, &database, &keyring, &issuer, config)?;
+    // Only now: until log, vault and fence agree, the copy from before a recovery may be needed.
+    directory.confirm_recovery().map_err(OpenError::from)?;
     let client_keys = ClientKeys::new(client_key_limits(config)).map_err(RunError::HttpClient)?;
     let edge = Arc::new(Edge {
         ledger,

@@ -291,7 +291,8 @@ fn open_in(
     Ok(Replayed { directory, database, store, tree, state, newest_snapshot, clean })
 }
 
-/// Opens a ledger and starts its writer.
+/// Opens a ledger and starts its writer. Whether the log is as long as what was signed is for the
+/// caller to find out; then a recovery is confirmed.
 ///
 /// # Errors
 /// [`OpenError`]: the ledger is not served; the message says what to do.
@@ -344,7 +345,6 @@ fn open_beside(
     for subject in state.erased_subjects() {
         vault.erase(&subject)?;
     }
-    directory.confirm_recovery()?;
     Ok((keys, vault))
 }
 

@@ -144,6 +144,32 @@ async fn after_a_crash_a_log_that_ends_before_what_was_durable_is_refused_again_
 }
 
 #[actix_web::test]
+async fn after_a_crash_a_log_that_ends_before_what_was_signed_keeps_its_copy_from_before_the_recovery()
+ {
+    let mut server = Server::start().await;
+    let old = server.directory.path().join("old");
+    server.stop().await;
+    copy(&server.data().join("log"), &old);
+    server.resume().await;
+    server.tokens("alice").await;
+    server.stop().await;
+    fs::remove_dir_all(server.data().join("log")).unwrap();
+    fs::rename(&old, server.data().join("log")).unwrap();
+    // As a power cut leaves it: only the fence still tells how long the log was.
+    fs::remove_file(server.data().join("clean")).unwrap();
+    fs::remove_file(server.data().join("reached")).unwrap();
+    let evidence = server.data().join("log/evidence");
+    fs::write(&evidence, "what a recovery would overwrite").unwrap();
+    for _ in 0..2 {
+        let message = refused(&server).await;
+        assert!(message.contains("but a checkpoint of"), "{message}");
+        let kept = server.data().join("log.before-recovery/evidence");
+        assert!(kept.exists(), "the copy was replaced by what the recovery left");
+        let _ = fs::remove_file(&evidence);
+    }
+}
+
+#[actix_web::test]
 async fn a_vault_that_has_lost_somebody_is_refused_until_the_operator_says_so() {
     let mut server = Server::start().await;
     let vault = server.data().join("vault-000001");
