@@ -268,6 +268,11 @@ impl TileDirectory {
     /// an extension that never came to its end: nobody has vouched for it, and other bytes replace it.
     fn place(&mut self, tile: TileId, bytes: &[u8], covered: u64) -> Result<(), WriteError> {
         let path = self.path.join(tile.to_string());
+        if !tile.exists_in(covered) {
+            // Whoever made a file or a directory before may have been killed before it was synced.
+            let above = path.ancestors().skip(1).take_while(|above| above.starts_with(&self.path));
+            self.unsynced.extend(above.map(Path::to_owned));
+        }
         match read_bounded(&path, bytes_max(Some(tile.kind()))) {
             Ok(Some(there)) if there == bytes => return Ok(()),
             Ok(Some(_)) if tile.exists_in(covered) => return Err(WriteError::Differs { path }),
@@ -317,4 +322,29 @@ impl TileDirectory {
 fn read_checkpoint(note: &Note, name: &str) -> Result<Checkpoint, WriteError> {
     Checkpoint::parse(note.text())
         .map_err(|source| WriteError::Checkpoint { name: name.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_an_interrupted_extension_left_are_made_durable_with_the_others() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("tiles");
+        let mut directory = TileDirectory::open(&path).expect("empty");
+        let tile = TileId::at(TileKind::Entries, 0, 3).expect("a tile");
+        directory.place(tile, b"records", 0).expect("written");
+        // The process that wrote it was killed here.
+        drop(directory);
+        let mut directory = TileDirectory::open(&path).expect("no checkpoint");
+        directory.place(tile, b"records", 0).expect("as it is");
+        assert!(directory.fresh.is_empty());
+        let below = ["", "tile", "tile/entries", "tile/entries/000.p"];
+        assert_eq!(directory.unsynced, below.map(|name| path.join(name)).into());
+        directory.sync().expect("durable");
+        // What a checkpoint covers was made durable before it.
+        directory.place(tile, b"records", 3).expect("as it is");
+        assert!(directory.unsynced.is_empty());
+    }
 }
