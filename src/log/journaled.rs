@@ -190,7 +190,9 @@ impl Store for JournaledStore {
         if self.end()? <= seq {
             return Ok(None);
         }
-        match self.shared.waiting.lock().block(seq) {
+        // Let go of before the disk is read: who appends takes it, too.
+        let waiting = self.shared.waiting.lock().block(seq);
+        match waiting {
             Some(block) => Ok(Some(block)),
             // It was moved, and is not let go of here before sled shows it.
             None => self.shared.sled.block(seq),
