@@ -24,7 +24,8 @@ use crate::log::checkpoint::{Checkpoint, CheckpointError};
 use crate::log::directory::{DataDirectory, DirectoryError, Marker};
 use crate::log::fence::{Advance, Fence, FenceError, FenceFile};
 use crate::log::file::{
-    FILE_MODE, FileError, beside, holds_other_than, lock, sync_parent, write_durably,
+    FILE_MODE, FileError, beside, create_directory, holds_other_than, lock, sync_parent,
+    write_durably,
 };
 use crate::log::sled::{SledDatabase, SledRows, SledStore};
 use crate::log::store::{Store, StoreError};
@@ -75,6 +76,18 @@ pub enum RestoreError {
     NotEmpty {
         /// The directory.
         path: PathBuf,
+    },
+    /// It is there, and the restored directory cannot take its place.
+    #[error(
+        "{} cannot give way to what is restored ({source}): it is where a file system is mounted, or \
+         such a one's own; name a directory in it that is not there yet",
+        path.display()
+    )]
+    Stays {
+        /// The directory.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
     },
     /// Another process restores there, or something else has that name.
     #[error("{} is in use or not ours; wait for the other process, or remove it", path.display())]
@@ -131,6 +144,7 @@ impl RestoreError {
             | Self::VaultCopy(VaultCopyError::Damaged { .. }) => true,
             Self::Unverified(error) => error.is_fault(),
             Self::NotEmpty { .. }
+            | Self::Stays { .. }
             | Self::InTheWay { .. }
             | Self::Source(_)
             | Self::Keys(_)
@@ -163,6 +177,9 @@ pub fn restore(
     let plan = Plan { copies, checkpoint, note, issuer, created_at: first.at, keys };
     let unfinished = beside(to, UNFINISHED);
     clear(&unfinished)?;
+    if to.exists() {
+        give_way(to, &unfinished)?;
+    }
     let made = fill(&unfinished, &plan, progress);
     if made.is_err() {
         let _ = std::fs::remove_dir_all(&unfinished);
@@ -172,6 +189,16 @@ pub fn restore(
     std::fs::rename(&unfinished, to).map_err(FileError::on("rename to", to))?;
     sync_parent(to)?;
     Ok(restored)
+}
+
+/// Whether a directory can take the place of `to`, which is empty: found out by one that is empty, too,
+/// and not by the restored one after all that it took.
+fn give_way(to: &Path, unfinished: &Path) -> Result<(), RestoreError> {
+    create_directory(unfinished)?;
+    std::fs::rename(unfinished, to).map_err(|source| {
+        let _ = std::fs::remove_dir(unfinished);
+        RestoreError::Stays { path: to.to_owned(), source }
+    })
 }
 
 /// Removes what an interrupted restore left.

@@ -292,6 +292,12 @@ async fn copies_that_contradict_themselves_make_no_ledger() {
     let error = copied.restore(&to).err().unwrap();
     assert!(matches!(error, RestoreError::InTheWay { .. }), "{error}");
     std::fs::remove_dir_all(&unfinished).unwrap();
+    // Nor is all copied for a directory that cannot give way, as where a fresh file system is mounted.
+    std::fs::create_dir(to.join("lost+found")).unwrap();
+    let error = copied.restore(&to).err().unwrap();
+    assert!(matches!(error, RestoreError::Stays { .. }), "{error}");
+    assert!(!unfinished.exists());
+    std::fs::remove_dir(to.join("lost+found")).unwrap();
     copied.restore(&to).unwrap();
 }
 
