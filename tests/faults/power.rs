@@ -12,6 +12,7 @@ use crate::mount::{FileSystem, Mounted};
 use crate::random::Random;
 use crate::report::Report;
 use crate::service::{Administrator, Process, Service, has_panicked, verify};
+use crate::strace::{self, Fate, Place};
 
 const CLIENTS: usize = 8;
 
@@ -23,6 +24,7 @@ enum During {
     Start,
     Load,
     Recovery,
+    Killed,
     Stop,
     Stopped,
 }
@@ -82,8 +84,10 @@ impl Session<'_> {
             let (promised, cut) = load.meanwhile(|| self.cut(&mounted, During::Load));
             let image = cut.image.clone();
             let promised = self.survives(cut, &administrator, Some((&parties, promised)));
-            if let Some(promised) = promised.filter(|_| self.random.below(2) == 0) {
-                self.cut_again(image, &administrator, &parties, promised);
+            match (promised, self.random.below(3)) {
+                (Some(promised), 0) => self.cut_again(image, &administrator, &parties, promised),
+                (Some(promised), 1) => self.kill_and_cut(image, &administrator, &parties, promised),
+                (Some(_) | None, _) => {}
             }
         }
         service.terminate();
@@ -179,6 +183,61 @@ impl Session<'_> {
         drop(mounted);
         self.survives(cut, administrator, Some((parties, promised)));
     }
+}
+
+impl Session<'_> {
+    /// A process is killed before it has synced a file of blocks, and the next one reads what was never
+    /// on the disk; then the power fails.
+    fn kill_and_cut(
+        &mut self,
+        image: Vec<u8>,
+        administrator: &Administrator,
+        parties: &Parties,
+        mut promised: Vec<Promised>,
+    ) {
+        if self.rounds == 0 || strace::missing().is_some() {
+            return;
+        }
+        let mounted = Mounted::forgetful(image, self.scratch, "again");
+        let data = mounted.at.join("ledger");
+        let (call, nth, writes) = ("fdatasync".to_owned(), 1 + self.random.below(3), true);
+        let place = Place { call, file: newest_blocks(&data), nth, writes };
+        let tracing = strace::at(&place, Fate::Killed, &data, self.scratch);
+        let started = Process::serve_under(&tracing.words(), &data, self.scratch).ready();
+        // Or it was killed in its recovery already.
+        if let Ok(mut service) = started {
+            // Clients of its own: of the others nobody knows before the end what is in doubt.
+            let load = Load::start(&service, parties, fresh(CLIENTS), self.random.next());
+            load.ended_by_itself(Duration::from_secs(20));
+            service.kill();
+            let (meanwhile, wrong) = load.end();
+            self.report.wrong(wrong);
+            promised.extend(meanwhile);
+        }
+        let mut service = match Process::serve(&data, self.scratch).ready() {
+            Ok(service) => service,
+            Err(said) => {
+                return self.report.wrong(vec![format!("does not open after {place}: {said}")]);
+            }
+        };
+        let load = Load::start(&service, parties, fresh(CLIENTS), self.random.next());
+        load.until_or(1 + self.random.below(20), Duration::from_secs(5));
+        let (meanwhile, cut) = load.meanwhile(|| self.cut(&mounted, During::Killed));
+        promised.extend(meanwhile);
+        service.kill();
+        let (_, wrong) = load.end();
+        self.report.wrong(wrong);
+        drop((service, mounted));
+        self.survives(cut, administrator, Some((parties, promised)));
+    }
+}
+
+/// The file of blocks that is written to, from the data directory.
+fn newest_blocks(data: &Path) -> String {
+    let found = std::fs::read_dir(data.join("log")).unwrap();
+    let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let newest = names.filter(|name| name.starts_with("records-")).max().unwrap();
+    format!("log/{newest}")
 }
 
 /// Whether a service that opened keeps what was promised, stops cleanly, and leaves a whole log.
