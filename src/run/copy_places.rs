@@ -1,5 +1,5 @@
-//! Whether the copies of a backup would lie where they may: not together, and not in the data
-//! directory. Only looks at paths, and writes nothing.
+//! Whether the copies of a backup would lie where they may: not together, not one in the other, and not
+//! in the data directory. Only looks at paths, and writes nothing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,21 @@ pub enum CopyPlaceRefused {
         /// The place.
         path: PathBuf,
     },
+    /// One place in the other.
+    #[error(
+        "{inner} is {}, in {outer}: the vault's copy is sealed under a key that follows from the keys, \
+         so who finds both can read it. Name two directories of which neither is in the other, best on \
+         two media",
+        path.display()
+    )]
+    Within {
+        /// Which of them is in the other.
+        inner: &'static str,
+        /// The other one.
+        outer: &'static str,
+        /// Where the one within is.
+        path: PathBuf,
+    },
     /// A place beside what is copied.
     #[error(
         "{setting} is {}, in the data directory: the copy would be lost with it, and who was erased \
@@ -35,8 +50,8 @@ pub enum CopyPlaceRefused {
     },
 }
 
-/// That copies would lie neither in one place nor in the data directory `data`. A place that is not
-/// there is warned of: its medium may be mounted before the next backup.
+/// That copies would lie neither in one place, nor one in the other, nor in the data directory `data`. A
+/// place that is not there is warned of: its medium may be mounted before the next backup.
 ///
 /// # Errors
 /// [`CopyPlaceRefused`].
@@ -58,12 +73,18 @@ pub(super) fn check_copy_places(data: &Path, config: &Config) -> Result<(), Copy
             );
         }
     }
-    match (vault.1, keys.1) {
-        (Some(vault), Some(keys)) if resolved(vault) == resolved(keys) => {
-            Err(CopyPlaceRefused::Together { path: vault.to_owned() })
-        }
-        (Some(_) | None, Some(_) | None) => Ok(()),
+    let (Some(vault_dir), Some(keys_dir)) = (vault.1, keys.1) else { return Ok(()) };
+    if resolved(vault_dir) == resolved(keys_dir) {
+        return Err(CopyPlaceRefused::Together { path: vault_dir.to_owned() });
     }
+    for ((inner, path), (outer, around)) in
+        [((vault.0, vault_dir), (keys.0, keys_dir)), ((keys.0, keys_dir), (vault.0, vault_dir))]
+    {
+        if resolved(path).starts_with(resolved(around)) {
+            return Err(CopyPlaceRefused::Within { inner, outer, path: path.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// `path` without links, as far as it exists.
@@ -105,6 +126,7 @@ mod tests {
         for (vault, keys) in [
             ("vault", "keys"),
             ("vault", ""),
+            ("vault", "vault-of-another"),
             ("", ""),
             ("data-of-another", "keys"),
             ("not/mounted/vault", "not/mounted/keys"),
@@ -119,6 +141,18 @@ mod tests {
         ] {
             let refused = checked(vault, keys);
             assert!(matches!(refused, Err(CopyPlaceRefused::Together { .. })), "{vault} {keys}");
+        }
+        for (vault, keys, at_fault) in [
+            ("vault/of/ledger", "vault", "backup_vault_dir"),
+            ("keys/../vault", "vault/keys", "backup_keys_dir"),
+            ("link/vault", "keys", "backup_vault_dir"),
+            ("not/mounted", "not/mounted/keys", "backup_keys_dir"),
+        ] {
+            let refused = checked(vault, keys).err();
+            let Some(CopyPlaceRefused::Within { inner, .. }) = refused else {
+                panic!("{vault} {keys}: {refused:?}")
+            };
+            assert_eq!(inner, at_fault);
         }
         for (vault, keys, at_fault) in [
             ("data", "keys", "backup_vault_dir"),

@@ -402,6 +402,7 @@ async fn nothing_is_served_where_copies_would_lie_together_or_in_the_data_direct
         (&place, &place, "backup_vault_dir and backup_keys_dir are one place"),
         (&inside, &place, "backup_vault_dir is "),
         (&place, &inside, "backup_keys_dir is "),
+        (&place.join("vault"), &place, "in backup_keys_dir: "),
     ] {
         server.config = config(|raw| {
             raw.backup_vault_dir = vault.display().to_string();
