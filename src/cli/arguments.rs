@@ -161,8 +161,9 @@ pub struct VerifyArgs {
     /// A verifier key of a witness that must have cosigned the newest checkpoint; with --vkey
     #[arg(long, value_name = "KEY|FILE")]
     pub witness_vkey: Vec<String>,
-    /// A checkpoint that you kept: what it covers must still be the beginning of the log
-    #[arg(long, value_name = "FILE")]
+    /// A checkpoint that you kept: what it covers must still be the beginning of the log. Not with
+    /// --package or --receipt, which do not hold the beginning
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["package", "receipt"])]
     pub checkpoint: Vec<PathBuf>,
     /// The exact bytes of the record that the receipt is for; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "receipt")]

@@ -53,7 +53,7 @@ pub struct VkeyArgs {
     #[command(flatten)]
     pub(super) options: RemoteOptions,
     /// The data directory that `init` made; needs no server
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "profile")]
     pub(super) data: Option<PathBuf>,
 }
 

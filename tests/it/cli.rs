@@ -112,6 +112,9 @@ fn what_makes_no_sense_does_not_parse() {
         "audit token",
         "verify",
         "verify --data a --export b",
+        "keys vkey --data a --profile b",
+        "verify --package a --vkey k --checkpoint c",
+        "verify --receipt a --record b --vkey k --checkpoint c",
         "serve --data a --set nonsense",
         "login --public a --admin b --client-id c --secret d",
     ] {
