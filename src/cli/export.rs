@@ -9,13 +9,11 @@ use crate::cli::local::{
     LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, checkpoint_signer,
     log_to_standard_error, progress, say,
 };
-use crate::domain::state::State;
 use crate::evidence::stored::StoredSource;
 use crate::evidence::writer::TileDirectory;
 use crate::ledger::checkpoints::Checkpoints;
-use crate::ledger::open::{OpenError, Replayed, leave_clean_mark, open_log};
+use crate::ledger::open::{OpenError, Replayed, open_log};
 use crate::log::checkpoint::Checkpoint;
-use crate::log::directory::DataDirectory;
 use crate::log::sled::{SledDatabase, SledRows};
 use crate::log::store::records_from;
 use crate::oauth::issuer::Issuer;
@@ -26,12 +24,10 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), LocalError> {
     log_to_standard_error();
     let replayed =
         open_log(&args.data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("reading"))?;
-    let written = match &args.tiles {
+    match &args.tiles {
         Some(tiles) => export_tiles(&replayed, tiles),
         None => export_records(&replayed),
-    };
-    mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
-    written
+    }
 }
 
 fn export_tiles(replayed: &Replayed, path: &Path) -> Result<(), LocalError> {
@@ -79,16 +75,4 @@ fn export_records(replayed: &Replayed) -> Result<(), LocalError> {
         }
     }
     out.flush().map_err(LocalError::Output)
-}
-
-/// A ledger that was closed cleanly is left so.
-pub(super) fn mark_as_found(
-    directory: &DataDirectory,
-    state: &State,
-    clean: bool,
-) -> Result<(), LocalError> {
-    if clean {
-        leave_clean_mark(directory, state).map_err(OpenError::from)?;
-    }
-    Ok(())
 }

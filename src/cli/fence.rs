@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::export::mark_as_found;
 use crate::cli::local::{
     LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
 };
@@ -75,9 +74,7 @@ pub(super) fn fence(command: &FenceCommand) -> Result<(), LocalError> {
     log_to_standard_error();
     let replayed =
         open_log(&args.data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("reading"))?;
-    let restored = restore(args, &replayed);
-    mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
-    let (place, size) = restored?;
+    let (place, size) = restore(args, &replayed)?;
     say(&format!(
         "The fence {place} remembers a checkpoint of {size} records: less is never signed.\n\
          Next: token-ledger serve --data {}",

@@ -11,7 +11,7 @@ use crate::cli::administrator::{administrator, init};
 use crate::cli::arguments::{DemoArgs, Local, ServeArgs};
 use crate::cli::copies;
 use crate::cli::error::Exit;
-use crate::cli::export::{export, mark_as_found};
+use crate::cli::export::export;
 use crate::cli::fence::{fence, known_keys};
 use crate::cli::open_files;
 use crate::cli::profile::VARIABLES;
@@ -323,9 +323,7 @@ fn vkey(data: &Path) -> Result<(), LocalError> {
     let keys = match open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, |_| {}) {
         Ok(replayed) => {
             let issuer: Issuer = replayed.directory.marker().issuer.parse()?;
-            let keys = known_keys(&replayed, &issuer);
-            mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
-            keys?
+            known_keys(&replayed, &issuer)?
         }
         Err(OpenError::Directory(DirectoryError::InUse { .. })) => {
             tracing::info!(

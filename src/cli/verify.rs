@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::cli::arguments::VerifyArgs;
-use crate::cli::export::mark_as_found;
 use crate::cli::local::{
     LocalError, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, log_to_standard_error, progress, say,
 };
@@ -103,8 +102,6 @@ fn verify_data(data: &Path, keys: &Keys, kept: Kept) -> Result<Judged, LocalErro
     let replayed =
         open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, progress("replaying"))?;
     let judged = judge_stored(&replayed, keys, &kept);
-    // Found wrong or not, it is left as it was found.
-    mark_as_found(&replayed.directory, &replayed.state, replayed.clean)?;
     check_vault(&replayed)?;
     let (whole, checkpoint) = judged?;
     Ok(Judged { what: data.display().to_string(), whole, checkpoint })

@@ -240,7 +240,9 @@ pub struct Replayed {
     pub clean: bool,
 }
 
-/// Opens the log of a directory and folds it, telling `progress` each record's position.
+/// Opens the log of a directory to read it, and folds it, telling `progress` each record's position. The
+/// mark of a clean stop stays where it is: who only reads may be killed at any moment, and the log
+/// still ends where the mark says.
 ///
 /// # Errors
 /// [`OpenError`]: the ledger must not be served; the message says what to do.
@@ -251,17 +253,18 @@ pub fn open_log(
     progress: impl FnMut(Seq),
 ) -> Result<Replayed, OpenError> {
     let directory = Arc::new(DataDirectory::open(path)?);
-    open_in(directory, cache_bytes_max, recovery_copy_bytes_max, None, progress)
+    let mark = directory.clean_mark()?;
+    open_in(directory, mark.as_ref(), cache_bytes_max, recovery_copy_bytes_max, None, progress)
 }
 
 fn open_in(
     directory: Arc<DataDirectory>,
+    mark: Option<&CleanMark>,
     cache_bytes_max: u64,
     recovery_copy_bytes_max: u64,
     snapshots: Option<&Snapshots>,
     progress: impl FnMut(Seq),
 ) -> Result<Replayed, OpenError> {
-    let mark = directory.take_clean_mark()?;
     if mark.is_none() {
         // What recovery overwrites may be evidence.
         match directory.keep_copy_of_log(recovery_copy_bytes_max)? {
@@ -277,16 +280,8 @@ fn open_in(
             }
         }
     }
-    let opened = open_and_fold(&directory, cache_bytes_max, mark.as_ref(), snapshots, progress);
-    let Folded { database, store, tree, state, newest_snapshot } = match (opened, mark.as_ref()) {
-        (Ok(opened), _) => opened,
-        (Err(error), None) => return Err(error),
-        (Err(error), Some(mark)) => {
-            // Nothing was changed: the next attempt must still know how the log was left.
-            directory.leave_clean_mark(mark)?;
-            return Err(error);
-        }
-    };
+    let opened = open_and_fold(&directory, cache_bytes_max, mark, snapshots, progress)?;
+    let Folded { database, store, tree, state, newest_snapshot } = opened;
     let clean = mark.is_some();
     Ok(Replayed { directory, database, store, tree, state, newest_snapshot, clean })
 }
@@ -308,7 +303,17 @@ pub fn open(
     let every_records = limits.snapshot_every_records;
     let snapshots = (0 < every_records).then(|| Snapshots::new(directory.snapshots_dir()));
     let (copy, kept) = (recovery_copy_bytes_max, snapshots.as_ref());
-    let replayed = open_in(directory, cache_bytes_max, copy, kept, progress)?;
+    let (here, mark) = (Arc::clone(&directory), directory.take_clean_mark()?);
+    let replayed = match open_in(here, mark.as_ref(), cache_bytes_max, copy, kept, progress) {
+        Ok(replayed) => replayed,
+        Err(error) => {
+            // Nothing was changed: the next attempt must still know how the log was left.
+            if let Some(mark) = &mark {
+                directory.leave_clean_mark(mark)?;
+            }
+            return Err(error);
+        }
+    };
     let Replayed { directory, database, store, tree, state, newest_snapshot, clean } = replayed;
     let (keys, vault) = match open_beside(&directory, &state) {
         Ok(opened) => opened,

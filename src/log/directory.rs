@@ -316,16 +316,24 @@ impl DataDirectory {
         Ok(file::write_durably(&path, &text, file::FILE_MODE)?)
     }
 
-    /// The mark of the last stop, which is gone for good when this answers; `None` after a crash.
+    /// The mark of the last stop; `None` after a crash.
     ///
     /// # Errors
-    /// [`DirectoryError::CleanMark`] leaves the mark in place. No error may be taken for `None`.
-    pub fn take_clean_mark(&self) -> Result<Option<CleanMark>, DirectoryError> {
+    /// [`DirectoryError::CleanMark`]. No error may be taken for `None`.
+    pub fn clean_mark(&self) -> Result<Option<CleanMark>, DirectoryError> {
         let path = self.path.join(CLEAN);
         let Some(bytes) = file::read_if_there(&path)? else { return Ok(None) };
-        let mark = serde_json::from_slice(&bytes)
-            .map_err(|source| DirectoryError::CleanMark { path: path.clone(), source })?;
-        file::remove_durably(&path)?;
+        let mark = serde_json::from_slice(&bytes);
+        Ok(Some(mark.map_err(|source| DirectoryError::CleanMark { path, source })?))
+    }
+
+    /// The mark of the last stop, which is gone for good when this answers: before the log is written to.
+    ///
+    /// # Errors
+    /// As [`DataDirectory::clean_mark`]; the mark stays.
+    pub fn take_clean_mark(&self) -> Result<Option<CleanMark>, DirectoryError> {
+        let Some(mark) = self.clean_mark()? else { return Ok(None) };
+        file::remove_durably(&self.path.join(CLEAN))?;
         Ok(Some(mark))
     }
 

@@ -224,11 +224,15 @@ fn a_clean_mark_is_taken_once() {
     let mark = CleanMark { seq: Seq(41), leaf: LeafHash::from_bytes([7; 32]) };
     directory.leave_clean_mark(&mark).unwrap();
     assert_eq!(mode(&path.join("clean")), 0o600);
+    for _ in 0..2 {
+        assert_eq!(directory.clean_mark().unwrap().as_ref(), Some(&mark), "who looks leaves it");
+    }
     assert_eq!(directory.take_clean_mark().unwrap(), Some(mark));
     assert_eq!(directory.take_clean_mark().unwrap(), None);
 
     fs::write(path.join("clean"), "{").unwrap();
     for _ in 0..2 {
+        refused!(directory.clean_mark(), DirectoryError::CleanMark { .. });
         refused!(directory.take_clean_mark(), DirectoryError::CleanMark { .. });
     }
 }

@@ -208,7 +208,6 @@ async fn a_clean_stop_leaves_a_checkpoint_over_the_record_of_the_stop() {
     assert_eq!(fenced.head, replayed.tree.head());
     assert_eq!(fenced.origin, origin());
     assert_eq!(keys.len(), 1, "the first key is in the log from the beginning");
-    token_ledger::ledger::open::leave_clean_mark(&replayed.directory, &replayed.state).unwrap();
     drop(replayed);
     server.resume().await;
     assert!(fenced.head.size < fresh(&server).await.size);

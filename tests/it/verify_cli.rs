@@ -12,6 +12,7 @@ use token_ledger::evidence::directory::DirectorySource;
 use token_ledger::evidence::source::newest_note;
 use token_ledger::evidence::stored::StoredSource;
 use token_ledger::evidence::writer::TileDirectory;
+use token_ledger::ledger::open::open_log;
 use token_ledger::log::checkpoint::Checkpoint;
 use token_ledger::log::leaf::leaf_hash;
 use token_ledger::log::receipt::Receipt;
@@ -291,6 +292,48 @@ fn what_cannot_be_read_is_no_forgery() {
     let bundle = evidence.path("tiles/tile/entries/000.p/75");
     fs::remove_file(&bundle).unwrap();
     fails(&["--tiles", text(&evidence.path("tiles"))], 3, "entries/000.p/75 is missing");
+}
+
+/// The files of a directory as a kill of the process that has it open would leave them.
+fn killed_now(data: &Path, copy: &Path) {
+    fs::create_dir_all(copy).unwrap();
+    for entry in fs::read_dir(data).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), copy.join(entry.file_name()));
+        match from.is_dir() {
+            true => killed_now(&from, &to),
+            false => drop(fs::copy(&from, &to).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_is_killed_leaves_a_ledger_as_it_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    init(&data);
+    Process::serve(&data).stop();
+    let read = |data: &Path, killed: &str| {
+        let opened = open_log(data, 1 << 20, 0, |_| {}).unwrap();
+        killed_now(data, &folder.path().join(killed));
+        opened.clean
+    };
+    assert!(read(&data, "killed"), "the stop was clean");
+    let killed = folder.path().join("killed");
+    assert!(killed.join("clean").exists());
+    Process::serve(&killed).stop();
+    let log = Command::new(BINARY).args(["export", "--data", text(&killed)]).output().unwrap();
+    let log = String::from_utf8(log.stdout).unwrap();
+    let starts: Vec<&str> = log.lines().filter(|line| line.contains("ledger.opened")).collect();
+    let clean = |line: &&&str| line.contains("\"clean\":true");
+    assert_eq!((starts.len(), starts.iter().filter(clean).count()), (2, 2), "{starts:#?}");
+
+    Process::serve(&data).kill();
+    assert!(!read(&data, "killed-unclean"), "a kill is no clean stop");
+    for data in [&data, &folder.path().join("killed-unclean")] {
+        assert!(!data.join("clean").exists(), "nor does reading make it one");
+        assert_eq!(said(&verify(&["--data", text(data)])).0, 0);
+        assert!(!data.join("clean").exists());
+    }
 }
 
 #[test]
