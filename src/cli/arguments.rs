@@ -174,7 +174,8 @@ pub struct VerifyArgs {
     /// Whose records the package must hold.
     #[command(flatten)]
     pub of: OfArgs,
-    /// The profile whose client may read the records at --url [default: the one of `login`]
+    /// The profile whose client may read the records at --url [default: the one of `login`, if --url is
+    /// an address of its server]
     #[arg(long, value_name = "FILE", requires = "url")]
     pub profile: Option<PathBuf>,
     /// Print one JSON object instead of text

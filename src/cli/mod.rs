@@ -282,17 +282,19 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
     Ok(local::run(local)?)
 }
 
-/// The access token that opens the records of a live log; none where no client is known.
+/// The access token that opens the records of a live log; none where no client is known, and none for
+/// another server than the profile's, unless the profile was named for it.
 fn bearer_of(args: &VerifyArgs, console: &Console<'_>) -> Result<Option<Secret>, CliError> {
-    if args.evidence.url.is_none() {
-        return Ok(None);
-    }
+    let Some(url) = &args.evidence.url else { return Ok(None) };
     let profile = match Profile::load(args.profile.as_deref(), console.variable) {
         Ok(profile) => profile,
         // A log that publishes its records needs nobody.
         Err(_) if args.profile.is_none() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    if args.profile.is_none() && !profile.is_of(url) {
+        return Ok(None);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CliError::Start)?;
     Ok(Some(runtime.block_on(Remote::new(profile)?.into_token())?))

@@ -172,6 +172,12 @@ struct RawProfile {
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Profile {
+    /// Whether `url` is at one of the server's two listeners, as they are written here.
+    pub fn is_of(&self, url: &str) -> bool {
+        let at = Url::parse(url).map(|url| url.origin());
+        at.is_ok_and(|at| [&self.public, &self.admin].iter().any(|own| own.origin() == at))
+    }
+
     /// Makes a profile of its parts as written.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::cli::error::Exit;
 use crate::evidence::feed::Unverified;
 use crate::evidence::keys::Untrusted;
 use crate::evidence::package::error::PackageError;
+use crate::evidence::source::SourceError;
 use crate::evidence::url::NotAskable;
 use crate::log::receipt::ReceiptError;
 
@@ -110,6 +111,11 @@ impl VerifyError {
             Self::Log(error) if error.is_fault() => {
                 Some("keep it as it is; everything before what is named is whole".into())
             }
+            Self::Log(Unverified::Source(SourceError::Refused { status: 401, .. })) => Some(
+                "the records are for those with a token of that server: name its profile (--profile); \
+                 the one of `login` is used by itself only where --url begins with an address in it"
+                    .into(),
+            ),
             Self::Log(_) => {
                 Some("nothing was judged: see that it can be read, and try again".into())
             }
@@ -146,10 +152,10 @@ impl VerifyError {
             Self::Package(PackageError::TooEarly { .. }) | Self::NoCheckpoint => {
                 Some("see whether the server still signs checkpoints: its /metrics say so".into())
             }
+            Self::File { .. } => Some("check the path and who may read it".into()),
             Self::Untrusted(_)
             | Self::Package(_)
             | Self::Receipt { .. }
-            | Self::File { .. }
             | Self::TooLong { .. }
             | Self::Note { .. }
             | Self::Url(_) => None,

@@ -170,6 +170,17 @@ fn settings_given_as_flags_come_out_by_key() {
     }
 }
 
+#[test]
+fn a_profile_is_of_its_own_server_at_both_addresses_and_of_no_other() {
+    let profile = profile();
+    let of = |url: &str| profile.is_of(url);
+    assert!(of("http://127.0.0.1:1/log") && of("http://127.0.0.1:2/x/log"));
+    for other in ["http://127.0.0.1:3/log", "https://127.0.0.1:1/log", "http://localhost:1/", "log"]
+    {
+        assert!(!of(other), "{other}");
+    }
+}
+
 fn profile() -> Profile {
     let secret = Secret::new(SECRET.to_owned());
     Profile::new("http://127.0.0.1:1", "http://127.0.0.1:2/x", "ops", secret, false).unwrap()

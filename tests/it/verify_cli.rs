@@ -1,6 +1,7 @@
 //! `verify` as an auditor runs it, on every kind of evidence.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -286,12 +287,52 @@ fn a_receipt_proves_its_record_and_no_other() {
 fn what_cannot_be_read_is_no_forgery() {
     let evidence = Evidence::new();
     fails(&["--export", "/nowhere/export.jsonl"], 1, "cannot read /nowhere/export.jsonl");
+    fails(&["--export", "/nowhere/export.jsonl"], 1, "hint: check the path and who may read it");
     fails(&["--url", "http://127.0.0.1:1/log"], 1, "cannot be fetched");
     fails(&["--url", "ftp://example/log"], 2, "is no http or https URL");
     fails(&["--tiles", text(&evidence.path("nothing"))], 1, "checkpoint is not there");
     let bundle = evidence.path("tiles/tile/entries/000.p/75");
     fs::remove_file(&bundle).unwrap();
     fails(&["--tiles", text(&evidence.path("tiles"))], 3, "entries/000.p/75 is missing");
+}
+
+/// A server of somebody else: it answers one request with `status`, and tells the head of it.
+fn answered(status: u16) -> (String, std::thread::JoinHandle<String>) {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/log", socket.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        let (mut caller, _) = socket.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            caller.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        caller.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    });
+    (url, answering)
+}
+
+#[test]
+fn the_token_for_a_server_is_not_shown_to_another_one() {
+    for (status, says) in [(404, "checkpoint is not there"), (401, "name its profile (--profile)")]
+    {
+        let (url, answering) = answered(status);
+        // Nobody listens there: whoever is asked for a token is not reached.
+        let output = Command::new(BINARY)
+            .args(["verify", "--url", &url])
+            .env("TOKEN_LEDGER_PUBLIC_URL", "http://127.0.0.1:1")
+            .env("TOKEN_LEDGER_ADMIN_URL", "http://127.0.0.1:2")
+            .env("TOKEN_LEDGER_CLIENT_ID", "ops")
+            .env("TOKEN_LEDGER_CLIENT_SECRET", "tls_secret")
+            .output()
+            .unwrap();
+        let (code, all) = said(&output);
+        assert!(code == 1 && all.contains(says), "{code} {all}");
+        assert!(!answering.join().unwrap().contains("authorization"));
+    }
 }
 
 /// The files of a directory as a kill of the process that has it open would leave them.
