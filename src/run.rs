@@ -47,7 +47,7 @@ use crate::run::limits::{
     throttle_limits,
 };
 use crate::run::notary::{keep_covered, keep_covered_in_time, notary_of};
-use crate::run::transport::{certificates, proxies, tls_of};
+use crate::run::transport::{certificates, proxies, tls_of, warn_of_another_port};
 use crate::run::witnesses::{ask, show_the_end, submitters};
 use crate::types::id::{RequestId, Seq};
 use crate::types::resource::Resource;
@@ -126,7 +126,10 @@ pub async fn start_on(
     let clean = opened.clean;
     keep_free(&opened, path, config);
     match serve(opened, prepared, config, entropy).await {
-        Ok(running) => Ok(running),
+        Ok(running) => {
+            warn_of_another_port(&running.edge.issuer, running.public, config);
+            Ok(running)
+        }
         Err(error) => {
             // Or the writer would keep the directory locked for as long as the process lives.
             close(&ledger).await?;

@@ -55,6 +55,13 @@ impl Issuer {
         name.find('/').and_then(|at| name.get(at..)).unwrap_or_default().trim_end_matches('/')
     }
 
+    /// The port under which programs on this machine look for the service, where the issuer's host is a
+    /// loopback; none where it is another host, whose ports lead through what is not seen here.
+    pub fn loopback_port(&self) -> Option<u16> {
+        let url = Url::parse(self.as_str()).ok()?;
+        is_loopback(url.host()?).then(|| url.port_or_known_default()).flatten()
+    }
+
     /// The path of the metadata: the issuer's own path comes last (RFC 8414 section 3.1).
     pub fn well_known_path(&self) -> String {
         format!("{WELL_KNOWN}{}", self.path())
@@ -63,6 +70,14 @@ impl Issuer {
     /// The URL of `path`, which begins with a slash, below the issuer.
     pub fn endpoint(&self, path: &str) -> String {
         format!("{}{path}", self.0.trim_end_matches('/'))
+    }
+}
+
+fn is_loopback(host: Host<&str>) -> bool {
+    match host {
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+        Host::Domain(name) => name == "localhost",
     }
 }
 
@@ -75,11 +90,7 @@ impl FromStr for Issuer {
             return Err(NotAnIssuer::Syntax);
         }
         let url = Url::parse(text).map_err(|_| NotAnIssuer::Syntax)?;
-        let is_loopback = match url.host().ok_or(NotAnIssuer::Syntax)? {
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
-            Host::Domain(name) => name == "localhost",
-        };
+        let is_loopback = is_loopback(url.host().ok_or(NotAnIssuer::Syntax)?);
         match url.scheme() {
             "https" => {}
             "http" if is_loopback => {}
@@ -217,6 +228,20 @@ mod tests {
         ] {
             assert_eq!(issuer(text).origin_name(), origin);
             assert_eq!(issuer(text).well_known_path(), well_known);
+        }
+    }
+
+    #[test]
+    fn only_an_issuer_on_this_machine_names_a_port_of_it() {
+        for (text, port) in [
+            ("http://127.0.0.1:8080", Some(8080)),
+            ("http://127.1.2.3", Some(80)),
+            ("https://localhost/tenant", Some(443)),
+            ("http://[::1]:9", Some(9)),
+            ("https://auth.example:8443", None),
+            ("https://10.0.0.1", None),
+        ] {
+            assert_eq!(issuer(text).loopback_port(), port, "{text}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the listeners speak, and whom they believe, from the configuration. Never plain HTTP where
 //! others can read it.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -10,6 +10,7 @@ use crate::config::settings::Config;
 use crate::config::value::{FilePath, ProxyHeader};
 use crate::http::forwarded::{ForwardedHeader, Proxies};
 use crate::http::tls::{Certificate, TlsError, TlsFiles};
+use crate::oauth::issuer::Issuer;
 use crate::run::error::RunError;
 
 /// The certificates of both listeners; one without has to be out of reach of others.
@@ -53,4 +54,19 @@ pub(super) fn proxies(config: &Config) -> Proxies {
         ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
     };
     Proxies { trusted: config.behind_proxy.clone(), header }
+}
+
+/// Warns where the issuer names a port of this machine and another one is listened on, unless a proxy
+/// stands between them: who goes by the metadata, or by a token's `iss`, finds nobody there.
+pub(super) fn warn_of_another_port(issuer: &Issuer, public: SocketAddr, config: &Config) {
+    let is_found = issuer.loopback_port().is_none_or(|port| port == public.port());
+    if !is_found && config.behind_proxy.is_empty() {
+        tracing::warn!(
+            %issuer,
+            listen = %public,
+            "the issuer names another port than is listened on, so clients that go by the metadata find \
+             nobody: listen on the issuer's port (--listen), or name the proxy between them \
+             (--behind-proxy)"
+        );
+    }
 }

@@ -1,4 +1,5 @@
-//! What the real binary writes to its log file, at its most talkative: nobody's name and no secret.
+//! What the real binary writes to its log file: at its most talkative nobody's name and no secret, and
+//! at a start what is likely to be a mistake.
 
 use std::process::Stdio;
 
@@ -54,5 +55,19 @@ async fn r11_e29_no_log_line_holds_a_person_or_a_secret() {
     ];
     for secret in secrets {
         assert!(!log.contains(&secret), "a log line holds {}...", &secret[..8]);
+    }
+}
+
+#[test]
+fn an_issuer_at_another_port_of_this_machine_is_warned_of_unless_a_proxy_stands_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, lines) = (folder.path().join("ledger"), folder.path().join("stderr"));
+    init(&data);
+    for (more, warnings) in [(&[][..], 1), (&["--behind-proxy", "127.0.0.1"][..], 0)] {
+        let stderr = Stdio::from(std::fs::File::create(&lines).unwrap());
+        Process::serve_with(&data, more, stderr).stop();
+        let log = std::fs::read_to_string(&lines).unwrap();
+        let said = log.lines().filter(|line| line.contains("the issuer names another port"));
+        assert_eq!(said.count(), warnings, "{log}");
     }
 }
