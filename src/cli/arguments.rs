@@ -111,7 +111,7 @@ pub struct Assignment {
 
 /// Why a text is not a setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not KEY=VALUE, like grace_s=30")]
+#[error("not KEY=VALUE, like code_lifetime_s=30")]
 pub struct NotAnAssignment;
 
 impl FromStr for Assignment {

@@ -14,6 +14,10 @@ use super::settings::{Kind, RawConfig, SETTINGS, Setting};
 /// What the names of our environment variables begin with.
 pub const ENVIRONMENT_PREFIX: &str = "TOKEN_LEDGER_";
 
+/// The settings that have a flag of their own; the others are given as `--set KEY=VALUE`.
+pub const OWN_FLAGS: [&str; 5] =
+    ["listen", "admin_listen", "tls_certificate_file", "tls_key_file", "behind_proxy"];
+
 /// All sources, weakest first.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -88,7 +92,11 @@ impl Merged {
         });
         merged.add_texts("environment", environment)?;
         let flags = sources.flags.iter().map(|(key, value)| {
-            (key.clone(), value, format!("the flag --{}", key.replace('_', "-")))
+            let flag = match OWN_FLAGS.contains(&key.as_str()) {
+                true => key.replace('_', "-"),
+                false => format!("set {key}"),
+            };
+            (key.clone(), value, format!("the flag --{flag}"))
         });
         merged.add_texts("flags", flags)?;
         Ok(merged)
@@ -138,6 +146,11 @@ impl Merged {
     ) -> Result<(), ConfigFault> {
         let mut values = Dict::new();
         for (key, text, origin) in texts {
+            if values.contains_key(&key) {
+                let what = format!("it is given more than once, the last time in {origin}");
+                let remedy = "give it once: neither comes over the other".to_owned();
+                return Err(ConfigFault { key, what, remedy });
+            }
             let setting = self.note(&key, origin)?;
             let value = match (setting.kind, text.parse::<u64>()) {
                 (Kind::Number { .. }, Ok(number)) => Value::from(number),
@@ -157,7 +170,10 @@ impl Merged {
             return Err(ConfigFault {
                 key: key.to_owned(),
                 what: format!("there is no such setting, in {origin}"),
-                remedy: format!("perhaps {} is meant", nearest(key)),
+                remedy: nearest(key).map_or_else(
+                    || "see which there are".to_owned(),
+                    |known| format!("perhaps {known} is meant"),
+                ),
             });
         };
         self.origins.insert(key.to_owned(), origin);
@@ -169,11 +185,13 @@ impl Merged {
     }
 }
 
-/// The known key that takes the fewest changes to reach.
-fn nearest(key: &str) -> &'static str {
+/// The known key that takes the fewest changes to reach, if most of what was written stays.
+fn nearest(key: &str) -> Option<&'static str> {
     let written = key.to_ascii_lowercase().replace('-', "_");
     let known = SETTINGS.iter().map(|setting| setting.key);
-    known.min_by_key(|known| strsim::damerau_levenshtein(&written, known)).unwrap_or_default()
+    let changes = known.map(|known| (strsim::damerau_levenshtein(&written, known), known));
+    let (fewest, known) = changes.min()?;
+    (fewest * 2 <= written.len()).then_some(known)
 }
 
 impl Provider for Layer {

@@ -16,6 +16,7 @@ use token_ledger::cli::profile::{
     ADMIN_URL, CLIENT_ID, CLIENT_SECRET, NotUsable, PUBLIC_URL, Profile, ProfileError, default_path,
 };
 use token_ledger::cli::{Cli, report, run};
+use token_ledger::config::source::OWN_FLAGS;
 use token_ledger::types::secret::Secret;
 
 const SECRET: &str = "tls_a-secret-that-must-not-be-seen";
@@ -188,6 +189,15 @@ fn profile() -> Profile {
 
 fn load(path: &Path) -> Result<Profile, ProfileError> {
     Profile::load(Some(path), &|_| None)
+}
+
+#[test]
+fn the_settings_with_a_flag_of_their_own_are_those_that_serve_takes() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").unwrap();
+    let own = serve.get_arguments().map(|argument| argument.get_id().as_str());
+    let own: Vec<&str> = own.filter(|id| !["data", "config", "set", "help"].contains(id)).collect();
+    assert_eq!(own, OWN_FLAGS);
 }
 
 #[test]

@@ -65,15 +65,34 @@ fn an_unknown_key_is_named_with_its_source_and_the_nearest_known_one() {
         ),
         (
             fault("", &[], &[("keepalive-s", "1")]),
-            "keepalive-s: there is no such setting, in the flag --keepalive-s; \
+            "keepalive-s: there is no such setting, in the flag --set keepalive-s; \
              perhaps keep_alive_s is meant",
         ),
         (
             fault("[listen_on]\nport = 1", &[], &[]),
             "listen_on: there is no such setting, in the file ledger.toml; perhaps listen is meant",
         ),
+        (
+            fault("grace_s = 1", &[], &[]),
+            "grace_s: there is no such setting, in the file ledger.toml; see which there are",
+        ),
     ] {
         assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_setting_that_is_given_twice_in_one_source_is_refused() {
+    for (told, last) in [
+        (fault("", &[], &[("workers", "1"), ("workers", "2")]), "the flag --set workers"),
+        (fault("", &[], &[("listen", "[::1]:1"), ("listen", "[::1]:2")]), "the flag --listen"),
+        (
+            fault("", &[("TOKEN_LEDGER_WORKERS", "1"), ("TOKEN_LEDGER_workers", "1")], &[]),
+            "the environment variable TOKEN_LEDGER_workers",
+        ),
+    ] {
+        let expected = format!("it is given more than once, the last time in {last}; give it once");
+        assert!(told.contains(&expected), "{told}");
     }
 }
 
@@ -105,7 +124,7 @@ fn a_value_of_the_wrong_type_is_named_with_its_source() {
 #[test]
 fn a_value_out_of_its_range_is_told_the_range() {
     let told = fault("", &[], &[("code_lifetime_s", "601")]);
-    let expected = "code_lifetime_s: 601 is out of range, in the flag --code-lifetime-s; \
+    let expected = "code_lifetime_s: 601 is out of range, in the flag --set code_lifetime_s; \
                     set it to a number from 1 to 600";
     assert_eq!(told, expected);
     let told = fault("", &[("TOKEN_LEDGER_LOG_FORMAT", "xml")], &[]);
@@ -120,12 +139,16 @@ fn both_ends_of_every_range_are_taken_and_nothing_beyond() {
         let Kind::Number { default, least, greatest } = setting.kind else { continue };
         assert!((least..=greatest).contains(&default), "{}", setting.key);
         // Wide open, so that no setting meets the limit of another.
-        let wide = [("queue_commands_max", "1048576"), ("shutdown_timeout_s", "600")];
+        let wide = [
+            ("queue_commands_max", "1048576"),
+            ("shutdown_timeout_s", "600"),
+            ("batch_commands_max", "1"),
+            ("submit_timeout_ms", "100"),
+        ];
         let load = |value: u64| {
             let value = value.to_string();
             let mut flags: Vec<(&str, &str)> =
                 wide.into_iter().filter(|(key, _)| *key != setting.key).collect();
-            flags.extend([("batch_commands_max", "1"), ("submit_timeout_ms", "100")]);
             flags.push((setting.key, &value));
             Config::load(&sources("", &[], &flags))
         };
