@@ -59,7 +59,11 @@ pub fn examine(path: &Path, fence: Option<&Path>) -> Examined {
     } else {
         let mut found = Examined::new(Kind::Foreign);
         let what = format!("{} is no ledger, no witness and no directory of tiles", path.display());
-        found.broken(what, "check the path; an empty directory can be given to token-ledger init");
+        let remedy = match path.join(LOG).join(CHECKPOINT).exists() {
+            true => "the log of a backup is the directory log in it: name that one",
+            false => "check the path; an empty directory can be given to token-ledger init",
+        };
+        found.broken(what, remedy);
         found
     };
     let unfinished = beside(path, UNFINISHED);
@@ -211,7 +215,7 @@ fn log(path: &Path, is_in_use: bool, left_at: Option<Seq>, found: &mut Examined)
         ),
         (Ok(Outline { files, bytes, end }), _) => {
             let size = format!("the log is there: {files} files, {bytes} bytes, to record {end}");
-            let next = "token-ledger verify --data checks every record, while no server runs";
+            let next = "token-ledger verify --data checks every record, and the vault against them, while no server runs";
             found.add(Weight::Good, size, if is_in_use { "" } else { next });
         }
         (Err(error @ OutlineError::Gap { .. }), _) => found.broken(error.to_string(), restore),

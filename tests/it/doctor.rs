@@ -93,6 +93,9 @@ fn the_doctor_names_what_is_wrong_and_changes_nothing() {
     fs::remove_file(&data).unwrap();
     fs::create_dir(&data).unwrap();
     assert!(doctor(1).contains("no ledger, no witness and no directory of tiles"));
+    fs::create_dir(data.join("log")).unwrap();
+    fs::write(data.join("log/checkpoint"), b"").unwrap();
+    assert!(doctor(1).contains("the log of a backup is the directory log in it"));
 }
 
 #[test]
