@@ -15,7 +15,17 @@ use crate::types::time::Timestamp;
 
 /// What `audit` takes.
 #[derive(Debug, Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger audit trail --subject alice
+  token-ledger audit valid --at 2026-11-23T04:12:33Z --client photos
+  token-ledger audit records --all > evidence.jsonl
+
+Each reading is itself a record. Next: token-ledger verify --export evidence.jsonl"
+)]
 pub struct AuditArgs {
     #[command(flatten)]
     pub(super) options: RemoteOptions,
@@ -38,7 +48,7 @@ verify --export evidence.jsonl. That a part of the log is whole, token-ledger au
     /// Show all that happened to a grant, a person or a client, oldest first
     #[command(after_help = "\
 Examples:
-  token-ledger audit trail --grant g_3kTq9xV2mN8pLr5wYzA1bC
+  token-ledger audit trail --grant g_3kTq9xV2mN8pLr5wYzA1bA
   token-ledger audit trail --subject-stdin --json < subject.txt
 
 Next: token-ledger audit valid --at TIME, for an instant of the trail.")]

@@ -15,7 +15,17 @@ const BLACKLIST: &[&str] = &["admin", "blacklist"];
 
 /// What `blacklist` takes.
 #[derive(Debug, Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger blacklist add --client photos --reason 'incident 4711'
+  token-ledger blacklist list
+  token-ledger blacklist lift b_Zm9vYmFyYmF6 --reason 'incident 4711 closed'
+
+Next: token-ledger blacklist add --help"
+)]
 pub struct BlacklistArgs {
     #[command(flatten)]
     pub(super) options: RemoteOptions,

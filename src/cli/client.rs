@@ -23,7 +23,17 @@ const CLIENTS: &[&str] = &["admin", "clients"];
 
 /// What `client` takes.
 #[derive(Debug, Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger client register --name Photos --grant-type client_credentials --scope read
+  token-ledger client show photos --json
+  token-ledger client disable photos --reason 'incident 4711'
+
+Next: token-ledger client register --help"
+)]
 pub struct ClientArgs {
     #[command(flatten)]
     pub(super) options: RemoteOptions,

@@ -23,7 +23,16 @@ use crate::oauth::issuer::Issuer;
 
 /// What can be done with the fence.
 #[derive(Debug, Subcommand)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger fence restore --data ./ledger --checkpoint newest
+  token-ledger fence restore --data ./ledger --fence-file /mnt/other/fence --checkpoint newest
+
+Next: token-ledger fence restore --help"
+)]
 pub enum FenceCommand {
     /// Make the fence anew after it was lost, once it is sure that this log is the newest
     #[command(after_help = "\

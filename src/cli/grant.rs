@@ -17,7 +17,17 @@ const GRANTS: &[&str] = &["admin", "grants"];
 
 /// What `grant` takes.
 #[derive(Debug, Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger grant create --client photos --subject alice --scope 'read write'
+  token-ledger grant list --subject alice
+  token-ledger grant revoke g_3kTq9xV2mN8pLr5wYzA1bA --reason 'owner asked by phone'
+
+Next: token-ledger grant create --help"
+)]
 pub struct GrantArgs {
     #[command(flatten)]
     pub(super) options: RemoteOptions,
@@ -49,7 +59,7 @@ Next: `grant show ID`, or `token-ledger audit trail --grant ID` for how it came 
     /// Show one grant
     #[command(after_help = "\
 Example:
-  token-ledger grant show g_3kTq9xV2mN8pLr5wYzA1bC
+  token-ledger grant show g_3kTq9xV2mN8pLr5wYzA1bA
 
 Next: token-ledger audit trail --grant ID")]
     Show {
@@ -59,7 +69,7 @@ Next: token-ledger audit trail --grant ID")]
     /// Revoke a grant with all its tokens
     #[command(after_help = "\
 Example:
-  token-ledger grant revoke g_3kTq9xV2mN8pLr5wYzA1bC --reason 'owner asked by phone'
+  token-ledger grant revoke g_3kTq9xV2mN8pLr5wYzA1bA --reason 'owner asked by phone'
 
 Next: token-ledger audit trail --grant ID")]
     Revoke {

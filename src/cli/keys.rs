@@ -14,7 +14,17 @@ use crate::cli::session::{RemoteOptions, Row, Session};
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger keys list
+  token-ledger keys rotate --alg RS256
+  token-ledger keys vkey --data ./ledger > ledger.vkey
+
+Next: token-ledger keys rotate --help"
+)]
 pub enum KeysCommand {
     /// List the signing keys of a running server
     #[command(after_help = "\

@@ -79,7 +79,7 @@ Exit codes:
   0  done
   1  refused or failed; `error:` and `hint:` on standard error say why, and what to do
   2  the command line or its input makes no sense
-  3  the evidence does not verify (verify)";
+  3  what was read does not verify: by verify, or before mirror, restore or serve goes on";
 
 /// Every command, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]

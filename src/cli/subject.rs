@@ -9,7 +9,15 @@ use crate::cli::session::{RemoteOptions, Session, subject_of};
 
 /// What `subject` takes.
 #[derive(Debug, Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Example:
+  token-ledger subject erase alice --reason 'request of 3 May' --legal-basis 'GDPR Art. 17(1)(b)'
+
+Next: token-ledger subject erase --help"
+)]
 pub struct SubjectArgs {
     #[command(flatten)]
     pub(super) options: RemoteOptions,

@@ -21,7 +21,17 @@ use crate::witness::serve::serve;
 
 /// What can be done with a witness.
 #[derive(Debug, Subcommand)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  token-ledger witness init --data ./witness --name witness.example
+  token-ledger witness list --data ./witness
+  token-ledger witness serve --data ./witness --listen 0.0.0.0:8090
+
+Next: token-ledger witness init --help"
+)]
 pub enum WitnessCommand {
     /// Make a witness with a key of its own, and print its verifier key
     #[command(after_help = "\
@@ -38,7 +48,7 @@ Next: token-ledger witness add --help")]
 Example:
   token-ledger keys vkey --data ./ledger                  (on the ledger's machine)
   token-ledger witness add --data ./witness --origin auth.example \\
-    --vkey 'auth.example+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k'
+    --vkey 'auth.example+ed8203c6+AdMMki29MPa46mM8U7Q3hYfJ8NiqND7/ejJauwMizDbF'
 
 The keys replace those given before: name the old one and the new one while a log changes its key.
 It works beside a witness that serves. Next: token-ledger witness serve --help")]
@@ -64,7 +74,8 @@ Example:
 
 It prints one line on standard output once it answers: ready witness=URL. What it is sent is public
 and signed, so plain HTTP gives nothing away. Next, at the ledger:
-  token-ledger serve --set \"witnesses=$(token-ledger witness vkey --data ./witness) URL\"")]
+  token-ledger serve --data ./ledger \\
+    --set \"witnesses=$(token-ledger witness vkey --data ./witness) URL\"")]
     Serve(WitnessServeArgs),
 }
 

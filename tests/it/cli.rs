@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, Parser};
 use token_ledger::cli::arguments::{Assignment, ServeArgs};
 use token_ledger::cli::console::{Console, InputError, LINE_BYTES_MAX};
@@ -66,17 +67,62 @@ fn every_command_says_what_it_does_shows_an_example_and_what_is_next() {
     every_command(&Cli::command(), &mut |command| {
         let name = command.get_name();
         assert!(command.get_about().is_some(), "{name}");
-        if !command.has_subcommands() {
-            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        // At the top it says where to begin instead.
+        if name != "token-ledger" {
             assert!(after.contains("Example"), "{name}");
             assert!(after.contains("Next"), "{name}");
-            assert!(after.contains("token-ledger "), "{name}");
-            assert!(after.lines().all(|line| line.len() <= 100), "{name}");
         }
+        assert!(after.contains("token-ledger "), "{name}");
+        assert!(after.lines().all(|line| line.len() <= 100), "{name}");
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
             assert!(argument.get_help().is_some(), "{name} {}", argument.get_id());
         }
     });
+}
+
+/// The words of a line of the shell, up to where a redirection, a pipe or a remark begins.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(end), c) if c == end => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (None, '<' | '>' | '|' | '(' | ')') => break,
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[test]
+fn every_example_parses() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    every_command(&Cli::command(), &mut |command| {
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let parts: Vec<&str> = after.split("\\\n").collect();
+        let whole: String = parts[..1]
+            .iter()
+            .copied()
+            .chain(parts[1..].iter().map(|part| part.trim_start()))
+            .collect();
+        let examples = whole.lines().filter(|line| line.starts_with("  "));
+        for line in examples.map(str::trim).filter(|line| line.starts_with("token-ledger ")) {
+            // What stands apart explains it.
+            let parsed = line.split("   ").next().map(|line| Cli::try_parse_from(words(line)));
+            let error = parsed.and_then(|parsed| parsed.err());
+            let is_wrong = |error: &clap::Error| error.kind() != ErrorKind::DisplayHelp;
+            wrong.extend(error.filter(is_wrong).map(|error| format!("{line}: {error}")));
+            seen += 1;
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(60 < seen, "{seen}");
 }
 
 #[test]
@@ -152,6 +198,15 @@ fn all_forms_of_every_command_parse() {
 }
 
 #[test]
+fn the_settings_with_a_flag_of_their_own_are_those_that_serve_takes() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").unwrap();
+    let own = serve.get_arguments().map(|argument| argument.get_id().as_str());
+    let own: Vec<&str> = own.filter(|id| !["data", "config", "set", "help"].contains(id)).collect();
+    assert_eq!(own, OWN_FLAGS);
+}
+
+#[test]
 fn settings_given_as_flags_come_out_by_key() {
     #[derive(Debug, Parser)]
     struct Only {
@@ -189,15 +244,6 @@ fn profile() -> Profile {
 
 fn load(path: &Path) -> Result<Profile, ProfileError> {
     Profile::load(Some(path), &|_| None)
-}
-
-#[test]
-fn the_settings_with_a_flag_of_their_own_are_those_that_serve_takes() {
-    let cli = Cli::command();
-    let serve = cli.find_subcommand("serve").unwrap();
-    let own = serve.get_arguments().map(|argument| argument.get_id().as_str());
-    let own: Vec<&str> = own.filter(|id| !["data", "config", "set", "help"].contains(id)).collect();
-    assert_eq!(own, OWN_FLAGS);
 }
 
 #[test]
