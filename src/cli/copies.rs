@@ -377,10 +377,10 @@ pub fn run_restore(args: &RestoreArgs) -> Result<(), LocalError> {
 /// [`LocalError::Unusable`] when it cannot be used as it is.
 pub fn doctor(args: &DoctorArgs) -> Result<(), LocalError> {
     let found = examine(&args.data, args.fence.as_deref());
-    if args.json {
+    let told = if args.json {
         let body = json!({ "data": args.data, "kind": found.kind, "usable": found.is_usable(),
             "findings": found.findings });
-        say(&body.to_string())?;
+        say(&body.to_string())
     } else {
         let mut text = String::new();
         for finding in &found.findings {
@@ -394,7 +394,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<(), LocalError> {
                 text.push_str(&format!("         -> {}\n", finding.remedy));
             }
         }
-        say(text.trim_end())?;
-    }
-    if found.is_usable() { Ok(()) } else { Err(LocalError::Unusable) }
+        say(text.trim_end())
+    };
+    if found.is_usable() { told } else { Err(LocalError::Unusable) }
 }

@@ -8,6 +8,7 @@ use crate::cli::console::InputError;
 use crate::cli::local::LocalError;
 use crate::cli::profile::ProfileError;
 use crate::cli::remote_error::RemoteError;
+use crate::demo::error::DemoError;
 
 /// How the process ends when it does not end well; 0 is left for when it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,11 @@ impl CliError {
     /// Whether the reader of standard output went away: `| head` has seen enough, and nothing that
     /// was asked for was left undone.
     pub fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(
+            self,
+            Self::Output(error)
+            | Self::Local(LocalError::Output(error) | LocalError::Demo(DemoError::Output(error)))
+                if error.kind() == io::ErrorKind::BrokenPipe
+        )
     }
 }

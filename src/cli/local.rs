@@ -87,6 +87,9 @@ pub enum LocalError {
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
+    /// Nobody is told where the service is reached: it was stopped.
+    #[error("cannot write to standard output that it is ready, so it was stopped: {0}")]
+    Untold(#[source] io::Error),
     /// There is a new administrator, whose secret nobody was told.
     #[error("{made}, but the secret of its administrator could not be written out: {source}")]
     SecretNotShown {
@@ -150,6 +153,7 @@ impl LocalError {
                 Some("what to do stands above, below each line that says BROKEN".into())
             }
             Self::File { .. } => Some("check the path and who may read it".into()),
+            Self::Output(_) | Self::Untold(_) => Some("check where standard output goes".into()),
             Self::Demo(_) => Some("run it again with --data DIR to keep the ledger".into()),
             Self::Restore(RestoreError::Source(SourceError::Missing { .. }))
             | Self::Follow(FollowError::Source(SourceError::Missing { .. })) => {
@@ -159,7 +163,6 @@ impl LocalError {
             | Self::Run(_)
             | Self::Log(_)
             | Self::Tiles(_)
-            | Self::Output(_)
             | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Stored(_)
@@ -202,6 +205,7 @@ impl LocalError {
             | Self::File { .. }
             | Self::Tiles(_)
             | Self::Output(_)
+            | Self::Untold(_)
             | Self::SecretNotShown { .. }
             | Self::Runtime(_)
             | Self::Signals(_)
@@ -281,9 +285,9 @@ async fn serve_until_stopped(data: &Path, config: &Config) -> Result<(), LocalEr
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(ThreadEntropy));
     let running = start(data, config, clock, entropy, progress("replaying the log")).await?;
     let [public, admin] = running.urls();
-    if let Err(unsaid) = say(&format!("ready public={public} admin={admin}")) {
+    if let Err(source) = write_out(&format!("ready public={public} admin={admin}")) {
         running.stop().await?;
-        return Err(unsaid);
+        return Err(LocalError::Untold(source));
     }
     loop {
         tokio::select! {

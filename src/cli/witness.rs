@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::local::{LocalError, log_to_standard_error, say};
+use crate::cli::local::{LocalError, log_to_standard_error, say, write_out};
 use crate::cli::signals::Signals;
 use crate::clock::SystemClock;
 use crate::crypto::note_key::{KeyName, NoteVerifier};
@@ -186,7 +186,8 @@ async fn serve_until_stopped(args: &WitnessServeArgs) -> Result<(), LocalError> 
     let mut signals = Signals::new().map_err(LocalError::Signals)?;
     let witness = Arc::new(Witness::open(&args.witness.data, Arc::new(SystemClock))?);
     let served = serve(bind(&args.listen)?, witness).map_err(RunError::Listen)?;
-    say(&format!("ready witness=http://{}", served.address))?;
+    let ready = format!("ready witness=http://{}", served.address);
+    write_out(&ready).map_err(LocalError::Untold)?;
     let handle = served.handle();
     let mut serving = actix_web::rt::spawn(served.run());
     tokio::select! {

@@ -454,3 +454,39 @@ fn a_record_that_was_changed_in_its_directory_was_read_and_does_not_verify() {
     fs::write(&records, &was).unwrap();
     assert_eq!(said(&verify(&["--data", text(&data)])).0, 0);
 }
+
+/// Standard output whose reader has gone away.
+fn read_by_nobody(args: &[&str]) -> (i32, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    said(&Command::new(BINARY).args(args).stdout(writer).output().unwrap())
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_no_failure_and_a_service_that_nobody_was_told_of_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, witness) = (folder.path().join("data"), folder.path().join("witness"));
+    init(&data);
+    let ledger = text(&data);
+    for args in [
+        &["config"][..],
+        &["export", "--data", ledger],
+        &["keys", "vkey", "--data", ledger],
+        &["verify", "--data", ledger],
+        &["doctor", "--data", ledger],
+        &["witness", "init", "--name", "witness.example", "--data", text(&witness)],
+    ] {
+        let (code, told) = read_by_nobody(args);
+        assert!(code == 0 && !told.contains("error:"), "{args:?}: {code} {told}");
+    }
+    // What was found out is told by the exit code all the same.
+    assert_eq!(read_by_nobody(&["doctor", "--data", "/nowhere"]).0, 1);
+    let anywhere = ["--listen", "127.0.0.1:0"];
+    let serve = ["serve", "--admin-listen", "127.0.0.1:0", "--data", ledger];
+    let serve_witness = ["witness", "serve", "--data", text(&witness)];
+    for args in [&serve[..], &serve_witness] {
+        let (code, told) = read_by_nobody(&[args, &anywhere].concat());
+        assert!(code == 1 && told.contains("so it was stopped"), "{args:?}: {code} {told}");
+    }
+    assert!(data.join("clean").exists());
+}
