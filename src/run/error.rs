@@ -1,5 +1,6 @@
 //! Why the service does not run, or did not stop as it should, in words that say what to do.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use crate::http::tls::TlsError;
@@ -29,10 +30,7 @@ pub enum RunError {
     #[error("the directory's issuer is not usable: {0}")]
     Issuer(String),
     /// An address cannot be bound.
-    #[error(
-        "cannot listen on {address}: {source}. Is another process using the port? Choose another \
-         with --listen or --admin-listen; port 0 lets the system choose"
-    )]
+    #[error("cannot listen on {address}: {source}; {}", another_address(source))]
     Bind {
         /// The address.
         address: String,
@@ -87,4 +85,36 @@ pub enum RunError {
     /// The clean stop could not be marked.
     #[error("the ledger is closed, but that could not be marked: {0}")]
     Mark(#[from] DirectoryError),
+}
+
+/// What to do about an address that cannot be listened on.
+fn another_address(why: &std::io::Error) -> &'static str {
+    let is = |kind| why.kind() == kind;
+    if is(ErrorKind::AddrInUse) {
+        "another process uses the port: stop that one, or choose another port; port 0 lets the system \
+         choose"
+    } else if is(ErrorKind::PermissionDenied) {
+        "a port below 1024 needs the right to use it (CAP_NET_BIND_SERVICE): give it to this process, or \
+         choose another port"
+    } else {
+        "name an address of this machine and a port, like 127.0.0.1:8080"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_listen_is_told_what_to_change() {
+        let told = |kind: ErrorKind| {
+            let address = "127.0.0.1:80".to_owned();
+            RunError::Bind { address, source: kind.into() }.to_string()
+        };
+        assert!(told(ErrorKind::AddrInUse).contains("another process uses the port"));
+        assert!(told(ErrorKind::PermissionDenied).contains("CAP_NET_BIND_SERVICE"));
+        for other in [ErrorKind::AddrNotAvailable, ErrorKind::InvalidInput, ErrorKind::Other] {
+            assert!(told(other).contains("name an address of this machine"), "{other}");
+        }
+    }
 }
