@@ -160,7 +160,7 @@ fn told(
         "{out} holds {} records of {asked}; the last one is this reading, record {seq} of {at}{}\n\
          nonce {nonce}\n",
         proven.records,
-        silence(proven.in_time)
+        silence(proven.in_time, asked)
     );
     session.console.answer(text.as_bytes())?;
     if let Asked::Trail(Trail::Subject(id)) = asked {

@@ -43,7 +43,7 @@ pub(super) fn verify_package(
          reading included{}\nsigned by {origin} over {} records\nnonce {nonce}",
         path.display(),
         proven.records,
-        silence(proven.in_time),
+        silence(proven.in_time, asked),
         head.size
     );
     if args.nonce.is_none() {
@@ -53,9 +53,18 @@ pub(super) fn verify_package(
     say(&text)
 }
 
-/// What is said of a time in which nothing happened: its neighbours follow upon each other.
-pub(super) fn silence(in_time: Option<u64>) -> &'static str {
-    if in_time == Some(0) { "\nnothing happened in that time before this reading" } else { "" }
+/// What is said of a time in which nothing happened: its neighbours follow upon each other. It says
+/// nothing where there is no such time.
+pub(super) fn silence(in_time: Option<u64>, asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Span { since: Some(since), until: Some(until) } if until < since => {
+            "\nTHERE IS NO SUCH TIME: it ends before it begins, so this proves nothing"
+        }
+        Asked::Span { .. } if in_time == Some(0) => {
+            "\nnothing happened in that time before this reading"
+        }
+        Asked::Span { .. } | Asked::Trail(_) => "",
+    }
 }
 
 /// What was asked for, by the server's word, as JSON.
@@ -76,4 +85,21 @@ fn wanted(of: &OfArgs) -> Option<Wanted> {
     let is_span = of.since.is_some() || of.until.is_some();
     let span = is_span.then_some(Wanted::Span { since: of.since, until: of.until });
     trail.map(Wanted::Trail).or(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::time::Timestamp;
+
+    #[test]
+    fn nothing_is_said_to_have_happened_in_a_time_only_where_there_is_one() {
+        let span = |since, until| {
+            let [since, until] = [since, until].map(|at| Some(Timestamp::from_seconds(at)));
+            silence(Some(0), &Asked::Span { since, until })
+        };
+        assert!(span(5, 5).contains("nothing happened"));
+        assert!(span(5, 4).contains("THERE IS NO SUCH TIME"), "{}", span(5, 4));
+        assert_eq!(silence(Some(1), &Asked::Span { since: None, until: None }), "");
+    }
 }

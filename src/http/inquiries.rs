@@ -19,6 +19,7 @@ use crate::http::operations::either;
 use crate::http::request::{Unread, actor, caller, json, query};
 use crate::http::respond::{answer, json as json_answer, uncached};
 use crate::http::server::route;
+use crate::oauth::error::ErrorCode;
 use crate::types::digest::Digest;
 use crate::types::id::{ClientId, GrantId, Seq};
 use crate::types::secret::Secret;
@@ -107,6 +108,10 @@ async fn records(app: Data<App>, request: HttpRequest) -> HttpResponse {
     answer(async {
         let actor = actor(&app, &request, Role::Auditor)?;
         let asked: RecordsQuery = query(&request)?;
+        if asked.since.zip(asked.until).is_some_and(|(since, until)| until < since) {
+            let what = "since lies after until: there is no such time, so nothing can be in it";
+            return Err(Fault::refused(ErrorCode::InvalidRequest, what).into());
+        }
         let subject = match asked.subject {
             Some(subject) => Some(app.edge.subject_named(subject).await?),
             None => None,

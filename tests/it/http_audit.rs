@@ -197,6 +197,9 @@ async fn records_are_filtered_and_come_in_pages_that_end() {
         let answer = server.audit(&format!("/audit/records?{query}")).await.is(200);
         assert_eq!(answer.records().len(), holds, "{query}");
     }
+    let backwards = "/audit/records?since=2027-01-15T08:00:10Z&until=2027-01-15T08:00:09Z";
+    let told = server.audit(backwards).await.fails_with(400, "invalid_request");
+    assert!(told.text("error_description").contains("since lies after until"));
     let since = "since=2027-01-15T08:00:10Z&type=subject.registered";
     let answer = server.audit(&format!("/audit/records?{since}")).await.is(200);
     assert_eq!(answer.types(), ["subject.registered"]);
