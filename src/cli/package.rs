@@ -14,17 +14,16 @@ use crate::cli::local::LocalError;
 use crate::cli::remote::Call;
 use crate::cli::remote_error::RemoteError;
 use crate::cli::session::{Session, subject_of};
-use crate::cli::verify::verifier_keys;
+use crate::cli::verify::{newest_of, verifier_keys};
 use crate::cli::verify_error::VerifyError;
 use crate::cli::verify_package::{asked_as_json, silence};
 use crate::entropy::{OsEntropy, bytes};
 use crate::evidence::directory::DirectorySource;
-use crate::evidence::feed::Unverified;
 use crate::evidence::keys::{Keys, Untrusted};
 use crate::evidence::package::asked::{Asked, Expected, Reading, Wanted};
 use crate::evidence::package::error::PackageError;
 use crate::evidence::package::{PACKAGE_BYTES_MAX, Proven, write};
-use crate::evidence::source::{LogSource, newest_note};
+use crate::evidence::source::LogSource;
 use crate::evidence::url::UrlSource;
 use crate::types::id::{ClientId, GrantId, Seq};
 use crate::types::time::Timestamp;
@@ -130,7 +129,7 @@ fn attempt(
     expected: &Expected,
 ) -> Result<Proven, VerifyError> {
     let make = |source: &dyn LogSource| {
-        let note = newest_note(source).map_err(Unverified::from)?;
+        let note = newest_of(source)?;
         Ok(write(&args.out, lines, source, &note, keys, expected)?)
     };
     let made = std::thread::scope(|scope| {

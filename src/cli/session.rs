@@ -123,14 +123,17 @@ impl<'c, 's> Session<'c, 's> {
         } else {
             self.console.answer(document(&value).as_bytes())?;
         }
+        let later = format!("token-ledger audit receipt --seq {}", seq.unwrap_or_default());
         match (&args.receipt, receipt) {
             (Some(path), Some(Value::String(receipt))) => {
-                write_durably(path, receipt.as_bytes(), FILE_MODE).map_err(LocalError::Disk)?;
+                let written = write_durably(path, receipt.as_bytes(), FILE_MODE);
+                if written.is_err() {
+                    self.console.note(&format!("{done}; the receipt is not kept: {later}"));
+                }
+                written.map_err(LocalError::Disk)?;
                 self.console.note(&format!("{done}; the receipt is in {}", path.display()));
             }
             (Some(_), _) => {
-                let seq = seq.unwrap_or_default();
-                let later = format!("token-ledger audit receipt --seq {seq}");
                 self.console.note(&format!("{done}; no checkpoint came in time: {later}"));
             }
             (None, _) if self.json => {}

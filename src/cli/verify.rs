@@ -163,14 +163,7 @@ fn verify_source(
     keys: &Keys,
     kept: Kept,
 ) -> Result<Judged, VerifyError> {
-    let place = source.place(CHECKPOINT);
-    let note = match newest_note(source) {
-        Err(SourceError::Missing { .. }) => {
-            let (what, hint) = ("is not there", WHERE_A_LOG_IS);
-            return Err(VerifyError::Nothing { place, what, hint });
-        }
-        found => found.map_err(Unverified::from)?,
-    };
+    let (place, note) = (source.place(CHECKPOINT), newest_of(source)?);
     let opened = keys.open(&note, &place)?;
     let Checkpoint { origin, head } = opened.checkpoint.clone();
     let mut signed = kept.heads;
@@ -183,6 +176,17 @@ fn verify_source(
     }
     let (whole, _) = verifier.finish(End::Whole).map_err(Unverified::from)?;
     Ok(Judged { what, whole, checkpoint: Some(opened) })
+}
+
+/// The newest checkpoint. Where there is none, there is no log: nobody forged one.
+pub(super) fn newest_of(source: &dyn LogSource) -> Result<Note, VerifyError> {
+    match newest_note(source) {
+        Err(SourceError::Missing { .. }) => {
+            let (place, what) = (source.place(CHECKPOINT), "is not there");
+            Err(VerifyError::Nothing { place, what, hint: WHERE_A_LOG_IS })
+        }
+        found => Ok(found.map_err(Unverified::from)?),
+    }
 }
 
 fn verify_receipt(

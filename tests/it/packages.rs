@@ -430,6 +430,18 @@ fn a_package_is_made_from_a_running_server_and_checked_with_tools_of_others() {
         let (code, all) = run(&[&args[..], &["--since", "2021-01-01T00:00:00Z"]].concat());
         assert!(code == 3 && all.contains("was asked for"), "{all}");
     }
+    let none = folder.path().join("none");
+    let args = ["audit", "package", "--vkey", &vkey, "--out", none.to_str().unwrap()];
+    let backwards = ["--since", "2020-01-01T00:00:01Z", "--until", "2020-01-01T00:00:00Z"];
+    let (code, all) = run(&[&args[..], &backwards].concat());
+    assert!(code == 1 && all.contains("since lies after until"), "{all}");
+    let no_tiles = ["--client", id.as_str(), "--tiles", "/nowhere"];
+    let (code, all) = run(&[&args[..], &no_tiles].concat());
+    assert!(code == 1 && all.contains("/nowhere/checkpoint is not there"), "{code} {all}");
+    assert!(!none.exists());
+    let add = ["blacklist", "add", "--subject", "mallory", "--reason", "a test"];
+    let (code, all) = run(&[&add[..], &["--receipt", "/nowhere/receipt"]].concat());
+    assert!(code == 1 && all.contains("not kept: token-ledger audit receipt --seq "), "{all}");
     process.kill();
     check_by_hand(&case, &vkey, folder.path());
 }
