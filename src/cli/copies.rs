@@ -78,7 +78,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", default_value_t = 1000,
         value_parser = clap::value_parser!(u64).range(10..=86_400_000))]
     interval_ms: u64,
-    /// Stop once it has caught up
+    /// Stop once it has caught up; a server that cannot be reached is asked until it can
     #[arg(long)]
     once: bool,
 }
