@@ -41,7 +41,9 @@ use crate::log::sled::SledDatabase;
 use crate::oauth::issuer::Issuer;
 use crate::run::closing::{close, cover_the_end, keep_snapshot};
 use crate::run::error::RunError;
-use crate::run::fitness::{check_vault, forget_before_stop, keep_free, keep_vault_in_time};
+use crate::run::fitness::{
+    check_vault, forget_before_stop, keep_free, keep_vault_in_time, warn_of_open_keys,
+};
 use crate::run::limits::{
     assertion_limits, client_key_limits, copy_places, edge_limits, ledger_limits, server_limits,
     throttle_limits,
@@ -125,6 +127,7 @@ pub async fn start_on(
     let (ledger, directory) = (opened.ledger.clone(), Arc::clone(&opened.directory));
     let clean = opened.clean;
     keep_free(&opened, path, config);
+    warn_of_open_keys(&directory);
     match serve(opened, prepared, config, entropy).await {
         Ok(running) => {
             warn_of_another_port(&running.edge.issuer, running.public, config);

@@ -1,5 +1,6 @@
 //! Whether disk and vault are fit to serve from, and stay so.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::config::settings::Config;
 use crate::ledger::handle::Ledger;
 use crate::ledger::open::Opened;
 use crate::ledger::vault::{Vault, VaultError};
+use crate::log::directory::DataDirectory;
 use crate::log::room::Room;
 use crate::run::error::RunError;
 use crate::types::id::SubjectId;
@@ -23,6 +25,22 @@ pub(super) fn keep_free(opened: &Opened, path: &Path, config: &Config) {
     let room = Room::new(path, config.disk_free_bytes_min);
     opened.ledger.keep_free(room.clone());
     opened.vault.keep_free(room);
+}
+
+/// Warns where other users of this machine can read the private keys.
+pub(super) fn warn_of_open_keys(directory: &DataDirectory) {
+    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.permissions().mode());
+    let keys = directory.keys_file();
+    // Who may read the file, and may pass through the directory to it: first others, then the group.
+    if mode(&keys) >> 2 & mode(directory.path()) & 0o011 != 0 {
+        let path = keys.display();
+        tracing::warn!(
+            %path,
+            "other users of this machine can read the private keys: chmod 600 it, and chmod 700 the \
+             directory; if they may have, change the keys (keys rotate --now, keys rotate --checkpoint \
+             --compromised)"
+        );
+    }
 }
 
 /// That the vault has everybody whom the log knows.

@@ -71,3 +71,28 @@ fn an_issuer_at_another_port_of_this_machine_is_warned_of_unless_a_proxy_stands_
         assert_eq!(said.count(), warnings, "{log}");
     }
 }
+
+#[test]
+fn private_keys_that_others_can_read_are_warned_of() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, lines) = (folder.path().join("ledger"), folder.path().join("stderr"));
+    init(&data);
+    for (directory, keys, warnings) in [
+        (0o700, 0o600, 0),
+        (0o755, 0o600, 0),
+        (0o700, 0o644, 0),
+        (0o710, 0o604, 0),
+        (0o711, 0o604, 1),
+        (0o750, 0o640, 1),
+    ] {
+        set_permissions(&data, Permissions::from_mode(directory)).unwrap();
+        set_permissions(data.join("keys.json"), Permissions::from_mode(keys)).unwrap();
+        let stderr = Stdio::from(std::fs::File::create(&lines).unwrap());
+        Process::serve_with(&data, &[], stderr).stop();
+        let log = std::fs::read_to_string(&lines).unwrap();
+        let said = log.lines().filter(|line| line.contains("can read the private keys"));
+        assert_eq!(said.count(), warnings, "{directory:o} {keys:o} {log}");
+    }
+}
