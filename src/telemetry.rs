@@ -1,8 +1,11 @@
 //! Log lines on standard error. It never writes to standard output, which belongs to answers, and
 //! never stops the service because nobody reads them.
 
+mod lines;
+
 use tracing::Level;
 
+use self::lines::ToStandardError;
 use crate::config::value::{LogFormat, LogLevel};
 
 /// Why logging was not set up.
@@ -19,7 +22,7 @@ pub enum TelemetryFault {
 /// [`TelemetryFault::AlreadySet`] on every call but the first; the caller may go on.
 pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TelemetryFault> {
     let lines = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(move || ToStandardError(format))
         .with_max_level(Level::from(level))
         .with_ansi(false)
         // A closed standard error would otherwise be complained about there, with a panic.

@@ -1,6 +1,7 @@
 //! What the real binary writes to its log file: at its most talkative nobody's name and no secret, and
 //! at a start what is likely to be a mistake.
 
+use std::io::Read;
 use std::process::Stdio;
 
 use serde_json::json;
@@ -95,4 +96,23 @@ fn private_keys_that_others_can_read_are_warned_of() {
         let said = log.lines().filter(|line| line.contains("can read the private keys"));
         assert_eq!(said.count(), warnings, "{directory:o} {keys:o} {log}");
     }
+}
+
+#[actix_web::test]
+async fn a_log_that_nobody_reads_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ledger");
+    let admin = init(&data);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let settings = ["--set", "log_level=trace"];
+    let server = Process::serve_with(&data, &settings, Stdio::from(writer));
+    let url = format!("{}/oauth/token", server.public);
+    // Some megabytes of lines, where a pipe holds 64 KiB.
+    for _ in 0..300 {
+        post_form(&url, &admin, &[("grant_type", "client_credentials")]).await.unwrap();
+    }
+    server.stop();
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert!(read.len() < 1 << 17, "{}", read.len());
 }
