@@ -105,7 +105,11 @@ impl Refused {
             (404 | 405, "") => "is the address right? --admin of token-ledger login must be the \
                                 admin listener, and as new as this program"
                 .into(),
-            (404, _) => "look for it with the list command; identifiers are case-sensitive".into(),
+            (404, _) => {
+                "check how it is spelt, for identifiers are case-sensitive: clients, grants and \
+                         the blacklist have a list command"
+                    .into()
+            }
             (409, _) => "look at what is there now with the show or list command".into(),
             (429 | 503, _) => match self.retry_after_s {
                 Some(seconds) => format!("try again in {seconds} s").into(),
