@@ -181,7 +181,8 @@ impl LocalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Issuer(_) | Self::Config(_) => Exit::Usage,
-            Self::Follow(FollowError::Write(WriteError::Ledger { .. })) => Exit::Usage,
+            Self::Tiles(WriteError::Ledger { .. })
+            | Self::Follow(FollowError::Write(WriteError::Ledger { .. })) => Exit::Usage,
             Self::Verify(error) => error.exit(),
             Self::Follow(error) if error.is_contradiction() => Exit::Unverified,
             Self::Restore(error) if error.is_contradiction() => Exit::Unverified,

@@ -10,11 +10,10 @@ use super::directory::{DirectorySource, read_bounded};
 use super::source::{CHECKPOINT, LogSource, SourceError, bytes_max, entries, newest_note};
 use crate::crypto::note::Note;
 use crate::log::checkpoint::{Checkpoint, CheckpointError};
-use crate::log::directory::{LOG, LOG_COPY, MARKER, SNAPSHOTS};
+use crate::log::directory::MARKER;
 use crate::log::file::{self, FILE_MODE, FileError};
 use crate::log::tile::{TILE_WIDTH, TileId, TileKind};
 use crate::log::tree::TreeHead;
-use crate::log::vaults::PREFIX;
 
 /// Why a directory of tiles is not what it should be. It is left with the checkpoint that it had.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +32,11 @@ pub enum WriteError {
         /// What is wrong with it.
         source: CheckpointError,
     },
-    /// The directory is a ledger's own, or the log's in it.
+    /// The directory is a ledger's own, or lies in one.
     #[error(
-        "{} is part of a ledger, which would not be one any more: name another directory", path.display()
+        "{} is in a ledger's data directory, which a copy would break, or be lost with: name another \
+         directory",
+        path.display()
     )]
     Ledger {
         /// The directory.
@@ -130,13 +131,12 @@ pub struct TileDirectory {
 /// The file in the directory that whoever writes to it locks.
 const LOCK: &str = ".lock";
 
-/// Whether `path` is a ledger's directory, or one of those that a ledger keeps in it.
+/// Whether `path` is a ledger's directory, or would lie in one.
 fn is_of_a_ledger(path: &Path) -> bool {
-    let Ok(path) = path.canonicalize() else { return false };
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_kept = [LOG, LOG_COPY, SNAPSHOTS].contains(&name) || name.starts_with(PREFIX);
-    let of_a_ledger = path.parent().is_some_and(|up| up.join(MARKER).exists());
-    path.join(MARKER).exists() || is_kept && of_a_ledger
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // As far as it is there: what is made below it lies in the same place.
+    let there = path.ancestors().find_map(|there| there.canonicalize().ok());
+    there.is_some_and(|there| there.ancestors().any(|around| around.join(MARKER).exists()))
 }
 
 impl TileDirectory {

@@ -412,6 +412,22 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
 }
 
 #[test]
+fn no_copy_is_written_into_a_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    init(&data);
+    for name in ["", "log", "snapshots", "log/backup", "backup"] {
+        let into = data.join(name);
+        let mut export = Command::new(BINARY);
+        export.args(["export", "--data", text(&data), "--tiles", text(&into)]);
+        let (code, all) = said(&export.output().unwrap());
+        assert!(code == 2 && all.contains("is in a ledger's data directory"), "{name}: {all}");
+        assert!(!into.join("checkpoint").exists());
+    }
+    assert!(!data.join("snapshots").exists() && !data.join("backup").exists());
+}
+
+#[test]
 fn a_ledger_that_nobody_signed_verifies_with_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
