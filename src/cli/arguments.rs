@@ -28,7 +28,12 @@ pub enum Local {
     /// Prints the configuration reference.
     Config,
     /// Prints the checkpoint verifier keys.
-    Vkey(PathBuf),
+    Vkey {
+        /// Of which ledger.
+        data: PathBuf,
+        /// As one JSON object.
+        json: bool,
+    },
     /// Makes a lost fence anew.
     Fence(FenceCommand),
     /// Runs a witness.

@@ -253,11 +253,11 @@ pub async fn run(session: &mut Session<'_, '_>, args: &AuditArgs) -> Result<(), 
         AuditCommand::Receipt { seq } => {
             let call = Call::get(&["log", "proof", "receipt"]).query("seq", Some(seq));
             let answer = session.ask(&call).await?;
-            session.console.answer(&answer.body)
+            session.show_text("receipt", &answer.body)
         }
         AuditCommand::Checkpoint => {
             let answer = session.ask(&Call::post(&["admin", "checkpoint"])).await?;
-            session.console.answer(&answer.body)
+            session.show_text("checkpoint", &answer.body)
         }
         AuditCommand::Valid(args) => {
             let whose = &args.whose;

@@ -154,5 +154,10 @@ pub async fn rotate(session: &mut Session<'_, '_>, args: &RotateArgs) -> Result<
 /// [`CliError`]; its hint says what to do.
 pub async fn vkey(session: &mut Session<'_, '_>) -> Result<(), CliError> {
     let answer = session.ask(&Call::get(&["log", "vkeys"])).await?;
-    session.console.answer(&answer.body)
+    if !session.json {
+        return session.console.answer(&answer.body);
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    let lines: Vec<&str> = text.lines().collect();
+    session.console.answer(format!("{}\n", json!({ "vkeys": lines })).as_bytes())
 }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::backup::follow::FollowError;
 use crate::backup::restore::RestoreError;
 use crate::cli::administrator::{administrator, init};
@@ -235,7 +237,7 @@ pub fn run(command: Local) -> Result<(), LocalError> {
         Local::Demo(args) => run_demo(args),
         Local::Export(args) => export(&args),
         Local::Config => say(&reference()),
-        Local::Vkey(data) => vkey(&data),
+        Local::Vkey { data, json } => vkey(&data, json),
         Local::Fence(command) => fence(&command),
         Local::Witness(command) => witness::run(&command),
         Local::Restore(args) => copies::run_restore(&args),
@@ -323,7 +325,7 @@ pub(super) fn log_to_standard_error() {
 }
 
 /// The verifier keys of all times; beside a process that has the ledger open, those in the key file.
-fn vkey(data: &Path) -> Result<(), LocalError> {
+fn vkey(data: &Path, as_json: bool) -> Result<(), LocalError> {
     log_to_standard_error();
     let keys = match open_log(data, OFFLINE_CACHE_BYTES, RECOVERY_COPY_BYTES_MAX, |_| {}) {
         Ok(replayed) => {
@@ -339,7 +341,10 @@ fn vkey(data: &Path) -> Result<(), LocalError> {
         Err(error) => return Err(error.into()),
     };
     let lines: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    say(&lines.join("\n"))
+    match as_json {
+        true => say(&json!({ "vkeys": lines }).to_string()),
+        false => say(&lines.join("\n")),
+    }
 }
 
 fn keys_beside_a_process(data: &Path) -> Result<Vec<NoteVerifier>, LocalError> {

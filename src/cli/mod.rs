@@ -266,7 +266,9 @@ pub fn run(cli: Cli, console: &mut Console<'_>) -> Result<(), CliError> {
         Command::Backup(args) => return copies::backup(&args, console),
         Command::Mirror(args) => return copies::mirror(&args, console),
         Command::Config => Local::Config,
-        Command::Keys(KeysCommand::Vkey(VkeyArgs { data: Some(data), .. })) => Local::Vkey(data),
+        Command::Keys(KeysCommand::Vkey(VkeyArgs { data: Some(data), options })) => {
+            Local::Vkey { data, json: options.json }
+        }
         Command::Fence(command) => Local::Fence(command),
         remote @ (Command::Login(_)
         | Command::Client(_)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
-use serde_json::{Deserializer, Map, Value};
+use serde_json::{Deserializer, Map, Value, json};
 
 use crate::cli::console::{Console, InputError};
 use crate::cli::error::CliError;
@@ -21,7 +21,7 @@ pub struct RemoteOptions {
     /// The profile to use; alone, without the environment [default: the one of `login`]
     #[arg(long, value_name = "FILE", global = true, help_heading = "Server and output")]
     pub profile: Option<PathBuf>,
-    /// Print the server's JSON as it is
+    /// Print JSON: the server's as it is, and what is text in an object
     #[arg(long, global = true, help_heading = "Server and output")]
     pub json: bool,
 }
@@ -96,6 +96,18 @@ impl<'c, 's> Session<'c, 's> {
         self.console.answer(document(&value).as_bytes())?;
         self.console.note(done);
         Ok(())
+    }
+
+    /// Shows a text as it is; as JSON it is the only member of an object, `member`.
+    ///
+    /// # Errors
+    /// When it cannot be shown.
+    pub fn show_text(&mut self, member: &str, text: &[u8]) -> Result<(), CliError> {
+        if !self.json {
+            return self.console.answer(text);
+        }
+        let body = json!({ member: String::from_utf8_lossy(text) });
+        self.console.answer(format!("{body}\n").as_bytes())
     }
 
     /// As [`Session::show`], and keeps the receipt of what was done in a file, where one is named.

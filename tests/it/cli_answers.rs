@@ -170,6 +170,19 @@ fn c2_the_client_form_encodes_its_credentials_and_asks_as_the_bearer_of_a_token(
 }
 
 #[test]
+fn what_the_server_says_in_text_is_json_where_a_program_asked_for_it() {
+    for (line, text, json) in [
+        ("keys vkey", "a+1+k\nb+2+k\n", r#"{"vkeys":["a+1+k","b+2+k"]}"#),
+        ("audit checkpoint", "a\n1\n", r#"{"checkpoint":"a\n1\n"}"#),
+        ("audit receipt --seq 3", "c2sp\n", r#"{"receipt":"c2sp\n"}"#),
+    ] {
+        let answers = || vec![token(), http("200 OK", "", text)];
+        assert_eq!(ran(line, "", answers()).out, text);
+        assert_eq!(ran(&format!("{line} --json"), "", answers()).out, format!("{json}\n"));
+    }
+}
+
+#[test]
 fn members_of_a_json_file_are_sent_with_the_flags_over_them() {
     let answer = r#"{"client_id":"photos","client_secret":"tls_new","new_member":1}"#;
     let ran = ran(

@@ -396,6 +396,8 @@ fn a_data_directory_is_exported_as_tiles_and_verifies_with_its_key() {
     fs::copy(tiles.join("checkpoint"), &kept).unwrap();
     run(&["export", "--data", text(&data), "--tiles", text(&tiles)]);
     let key = run(&["keys", "vkey", "--data", text(&data)]);
+    let as_json = run(&["keys", "vkey", "--json", "--data", text(&data)]);
+    assert_eq!(as_json, format!("{{\"vkeys\":[\"{}\"]}}\n", key.trim()));
     let args = ["--vkey", key.trim(), "--checkpoint", text(&kept)];
     for evidence in [["verify", "--tiles", text(&tiles)], ["verify", "--data", text(&data)]] {
         let all = run(&[&evidence[..], &args[..]].concat());
