@@ -96,6 +96,12 @@ pub enum ProfileError {
         /// What is wrong with it.
         source: NotUsable,
     },
+    /// The environment would have a secret sent to a server that it is not for.
+    #[error("{variable} names another server than the profile whose secret would be sent there")]
+    Elsewhere {
+        /// The variable.
+        variable: &'static str,
+    },
     /// It cannot be written.
     #[error(transparent)]
     Unwritable(#[from] FileError),
@@ -150,6 +156,11 @@ impl ProfileError {
                     .into()
             }
             Self::Unusable { .. } => LOGIN.into(),
+            Self::Elsewhere { .. } => format!(
+                "set {CLIENT_ID} and {CLIENT_SECRET} for that server, too; or name its profile with \
+                 --profile FILE"
+            )
+            .into(),
             Self::Unwritable(_) | Self::NoDirectory { .. } => {
                 "name a file that you may write with --profile FILE".into()
             }
@@ -219,7 +230,9 @@ impl Profile {
                     allow_plain_http: flag(set(ALLOW_PLAIN_HTTP))?,
                 };
                 if !raw.is_whole() {
-                    raw.fill(read(&default_path(variables)?)?);
+                    let file = read(&default_path(variables)?)?;
+                    raw.check_servers(&file)?;
+                    raw.fill(file);
                 }
                 raw
             }
@@ -277,6 +290,26 @@ impl RawProfile {
             && self.admin_url.is_some()
             && self.client_id.is_some()
             && self.client_secret.is_some()
+    }
+
+    /// That the secret in `file`, where it is used, goes to no other server than the one in it.
+    fn check_servers(&self, file: &Self) -> Result<(), ProfileError> {
+        let origin = |url: &String| Url::parse(url).map(|url| url.origin()).ok();
+        let is_other = |given: &Option<String>, own: &Option<String>| {
+            given
+                .as_ref()
+                .zip(own.as_ref())
+                .is_some_and(|(given, own)| origin(given) != origin(own))
+        };
+        for (variable, given, own) in [
+            (PUBLIC_URL, &self.public_url, &file.public_url),
+            (ADMIN_URL, &self.admin_url, &file.admin_url),
+        ] {
+            if self.client_secret.is_none() && is_other(given, own) {
+                return Err(ProfileError::Elsewhere { variable });
+            }
+        }
+        Ok(())
     }
 
     fn fill(&mut self, weaker: Self) {

@@ -348,6 +348,17 @@ fn the_environment_comes_over_the_default_profile_and_not_over_a_named_one() {
     assert_eq!(id(None, &variables), ("other".to_owned(), local.clone()));
     assert_eq!(id(Some(&path), &variables), ("ops".to_owned(), local));
 
+    // A secret goes to no other server than its own.
+    for (variable, url) in [(PUBLIC_URL, "http://127.0.0.1:3"), (ADMIN_URL, "http://127.0.0.1:1")] {
+        let mut more = variables.clone();
+        more.insert(variable, url.to_owned());
+        let refused = Profile::load(None, &|name| more.get(name).cloned()).err().unwrap();
+        assert!(refused.to_string().starts_with(variable), "{refused}");
+        assert!(refused.hint().contains(CLIENT_SECRET), "{}", refused.hint());
+        more.insert(CLIENT_SECRET, SECRET.to_owned());
+        assert!(Profile::load(None, &|name| more.get(name).cloned()).is_ok());
+    }
+
     // With all four there needs to be no file.
     variables.extend([
         ("HOME", "/nonexistent".to_owned()),
