@@ -73,6 +73,12 @@ pub(super) fn check_copy_places(data: &Path, config: &Config) -> Result<(), Copy
             );
         }
     }
+    if vault.1.is_some() != keys.1.is_some() {
+        tracing::warn!(
+            "only one of backup_vault_dir and backup_keys_dir is set, so backups fail but for --log-only: \
+             set both"
+        );
+    }
     let (Some(vault_dir), Some(keys_dir)) = (vault.1, keys.1) else { return Ok(()) };
     if resolved(vault_dir) == resolved(keys_dir) {
         return Err(CopyPlaceRefused::Together { path: vault_dir.to_owned() });

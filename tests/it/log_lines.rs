@@ -116,3 +116,25 @@ async fn a_log_that_nobody_reads_holds_up_nobody() {
     reader.read_to_string(&mut read).unwrap();
     assert!(read.len() < 1 << 17, "{}", read.len());
 }
+
+#[test]
+fn one_place_for_copies_without_the_other_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, lines) = (folder.path().join("ledger"), folder.path().join("stderr"));
+    init(&data);
+    let setting = |key: &str| {
+        let place = folder.path().join(key);
+        std::fs::create_dir_all(&place).unwrap();
+        format!("{key}={}", place.display())
+    };
+    let (vault, keys) = (setting("backup_vault_dir"), setting("backup_keys_dir"));
+    for (settings, warnings) in [(&[&vault][..], 1), (&[&keys], 1), (&[&vault, &keys], 0), (&[], 0)]
+    {
+        let flags: Vec<&str> = settings.iter().flat_map(|set| ["--set", set.as_str()]).collect();
+        let stderr = Stdio::from(std::fs::File::create(&lines).unwrap());
+        Process::serve_with(&data, &flags, stderr).stop();
+        let log = std::fs::read_to_string(&lines).unwrap();
+        let said = log.lines().filter(|line| line.contains("only one of backup_vault_dir and"));
+        assert_eq!(said.count(), warnings, "{settings:?} {log}");
+    }
+}
