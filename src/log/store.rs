@@ -152,6 +152,14 @@ pub enum Damage {
         /// Which file.
         path: PathBuf,
     },
+    /// The file that holds its block is not intact from there on.
+    #[error("{} is not intact from byte {at} on", path.display())]
+    Garbled {
+        /// Which file.
+        path: PathBuf,
+        /// Where the block should begin.
+        at: u64,
+    },
     /// A block leaves a gap after the one before, or holds nothing that comes after it.
     #[error("its block should hold {end}, where the one before ended")]
     Misplaced {

@@ -197,13 +197,25 @@ impl Segments {
         }
         // A file is begun only after all before it is durable.
         if files(&self.dir)?.into_iter().any(|(first, _)| end < first) {
-            let what = Damage::NoFile { path: self.path(end) };
-            return Err(StoreError::Damaged { seq: end, what });
+            return Err(StoreError::Damaged { seq: end, what: self.what_lacks(end, next)? });
         }
         if let Some(place) = next {
             self.go_on_at(place)?;
         }
         Ok(found)
+    }
+
+    /// Why the block of `end` was not found, where `next` is the place behind the one before it: either
+    /// something else lies there, or nothing, and then it was to begin a file.
+    fn what_lacks(&self, end: Seq, next: Option<Place>) -> Result<Damage, FileError> {
+        if let Some(Place { segment, at, .. }) = next {
+            let path = self.path(segment);
+            let about = std::fs::metadata(&path).map_err(FileError::on("look at", &path))?;
+            if at < about.len() {
+                return Ok(Damage::Garbled { path, at });
+            }
+        }
+        Ok(Damage::NoFile { path: self.path(end) })
     }
 
     /// Makes durable what was found in a file. Whoever wrote it may have been killed before its own

@@ -139,6 +139,23 @@ fn blocks_that_sled_forgot_are_found_again() {
     drop(reopened);
     let reopened = store_in(&after);
     assert_eq!((texts(&reopened).concat().as_str(), reopened.found()), ("abcdef", 6));
+    drop(reopened);
+    // Or all, and a block among them is not intact: it is that file which is named.
+    let reopened = store_in(&after);
+    reopened.records.clear().unwrap();
+    drop(reopened);
+    let whole = std::fs::read(segment(&after, 3)).unwrap();
+    std::fs::write(segment(&after, 3), vec![0; whole.len()]).unwrap();
+    let Err(error) = SledStore::open(Arc::new(SledDatabase::open(&after, CACHE).unwrap())) else {
+        panic!("opened over a block that is not intact")
+    };
+    let path = segment(&after, 3);
+    assert!(
+        matches!(&error, StoreError::Damaged { seq: Seq(3), what: Damage::Garbled { path: named, at: 0 } } if *named == path),
+        "{error}"
+    );
+    std::fs::write(segment(&after, 3), whole).unwrap();
+    let reopened = store_in(&after);
     // Or the newest ones and a file among them.
     (3_u64..6).for_each(|seq| drop(reopened.records.remove(seq.to_be_bytes()).unwrap()));
     drop(reopened);
