@@ -224,6 +224,7 @@ impl DataDirectory {
         };
         let marker = Marker::decode(path, &bytes)?;
         let lock = lock(path)?;
+        file::sync_directory(path)?; // Who made names in it may have been killed before that.
         let vaults = Vaults::open(path)?;
         Ok(Self { path: path_buf, marker, vaults, _lock: lock })
     }

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use super::super::block::{BLOCK_BYTES_MAX, Block, ROOM_BYTES};
 use super::super::file::{self, FileError};
+use super::super::journal::JOURNAL_BYTES;
 use super::super::store::{Damage, StoreError};
 use crate::types::id::Seq;
 
@@ -184,7 +185,6 @@ impl Segments {
             if let Some(place) = next {
                 let here = self.scan(place, end)?;
                 if let Some(newest) = here.last() {
-                    self.sync(place.segment)?;
                     (end, next) = (newest.end, Some(newest.place.behind()));
                 }
                 found.extend(here);
@@ -199,6 +199,7 @@ impl Segments {
         if files(&self.dir)?.into_iter().any(|(first, _)| end < first) {
             return Err(StoreError::Damaged { seq: end, what: self.what_lacks(end, next)? });
         }
+        self.make_durable(&found)?;
         if let Some(place) = next {
             self.go_on_at(place)?;
         }
@@ -218,10 +219,42 @@ impl Segments {
         Ok(Damage::NoFile { path: self.path(end) })
     }
 
-    /// Makes durable what was found in a file. Whoever wrote it may have been killed before its own
-    /// sync, and the journal, which has the same records, lets go of them once they count as found.
-    fn sync(&self, segment: Seq) -> Result<(), FileError> {
-        self.file(segment)?.sync_data().map_err(FileError::on("fsync", &self.path(segment)))?;
+    /// Makes durable what was found. Whoever wrote it may have been killed before its own sync, and the
+    /// journal, which has the same records, lets go of them once they count as found. As much as that may
+    /// have is written once more: after a sync that failed the system takes what it could not write for
+    /// written, and the next sync would have nothing to do.
+    fn make_durable(&self, found: &[Found]) -> Result<(), StoreError> {
+        let mut bytes = 0;
+        let is_newest = |found: &&Found| {
+            bytes += u64::from(found.place.bytes);
+            bytes <= JOURNAL_BYTES
+        };
+        let newest = found.iter().rev().take_while(is_newest).count();
+        let again = found.len() - newest;
+        let mut open: Option<(Seq, File)> = None;
+        for (i, &Found { first, place, .. }) in found.iter().enumerate() {
+            let path = self.path(place.segment);
+            let file = match open.take() {
+                Some((segment, file)) if segment == place.segment => file,
+                before => {
+                    self.sync(before)?;
+                    let file = OpenOptions::new().write(true).open(&path);
+                    file.map_err(FileError::on("open", &path))?
+                }
+            };
+            if again <= i {
+                let block = self.read(first, place)?;
+                let block = block.get(ROOM_BYTES..).unwrap_or_default();
+                file.write_all_at(block, place.at).map_err(FileError::on("write", &path))?;
+            }
+            open = Some((place.segment, file));
+        }
+        Ok(self.sync(open)?)
+    }
+
+    fn sync(&self, written: Option<(Seq, File)>) -> Result<(), FileError> {
+        let Some((segment, file)) = written else { return Ok(()) };
+        file.sync_data().map_err(FileError::on("fsync", &self.path(segment)))?;
         #[cfg(test)]
         self.synced.lock().push(segment);
         Ok(())

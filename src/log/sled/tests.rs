@@ -124,10 +124,16 @@ fn blocks_that_sled_forgot_are_found_again() {
     ["e", "f"].iter().for_each(|text| append(&store, text));
     // sled keeps what is not synced in memory, so a kill loses it.
     let after = killed(&dir, root.path());
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    let file = |seq| OpenOptions::new().write(true).open(segment(&after, seq)).unwrap();
+    (0..6).for_each(|seq| file(seq).set_modified(long_ago).unwrap());
     let reopened = store_in(&after);
     assert_eq!((texts(&reopened).concat().as_str(), reopened.found()), ("abcdef", 2));
-    // Who was killed may not have synced them, and from now on they count as durable.
+    // Who was killed may not have synced them, and from now on they count as durable. They are written
+    // again: after a sync that failed, another one alone does nothing.
     assert_eq!(reopened.segments.synced(), [Seq(4), Seq(5)]);
+    let is_written = |seq: &u64| file(*seq).metadata().unwrap().modified().unwrap() != long_ago;
+    assert_eq!((0..6).filter(is_written).collect::<Vec<_>>(), [4, 5]);
     drop(reopened);
     let reopened = store_in(&after);
     assert_eq!((reopened.found(), reopened.segments.synced()), (0, Vec::new()));
