@@ -289,6 +289,7 @@ impl State {
         lines.extend(self.keys.values().map(|key| format!("key {key:?}")));
         lines.push(format!("everything {:?}", self.everything));
         lines.push(format!("control {:?}", self.control));
+        lines.push(format!("{:?}", self.pauses));
         lines.sort_unstable();
         lines.insert(0, format!("head {:?} issuer {}", self.head, self.issuer()));
         lines
