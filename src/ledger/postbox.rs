@@ -142,6 +142,16 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
     }
 
+    /// This thread has a postbox for as long as what this answers is there.
+    async fn delivering() -> std::pin::Pin<Box<impl Future>> {
+        let mut delivering = Box::pin(deliver());
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(delivering.as_mut().poll(context).is_pending())
+        });
+        assert!(polled.await);
+        delivering
+    }
+
     #[test]
     fn each_who_waits_gets_the_answer_that_is_for_him() {
         runtime().block_on(async {
@@ -170,11 +180,7 @@ mod tests {
     #[test]
     fn the_next_command_of_a_thread_takes_out_what_lies_there() {
         runtime().block_on(async {
-            let mut delivering = Box::pin(deliver());
-            let polled = std::future::poll_fn(|context| {
-                std::task::Poll::Ready(delivering.as_mut().poll(context).is_pending())
-            });
-            assert!(polled.await);
+            let _delivering = delivering().await;
             let (waiter, mut first) = Waiter::here();
             answer([(waiter, answered(1))].into_iter());
             assert!(first.try_recv().is_err(), "it lies there");
@@ -187,11 +193,7 @@ mod tests {
     #[test]
     fn a_postbox_that_nobody_empties_any_more_keeps_nothing() {
         runtime().block_on(async {
-            let mut delivering = Box::pin(deliver());
-            let polled = std::future::poll_fn(|context| {
-                std::task::Poll::Ready(delivering.as_mut().poll(context).is_pending())
-            });
-            assert!(polled.await);
+            let delivering = delivering().await;
             let ((before, first), (after, second)) = (Waiter::here(), Waiter::here());
             answer([(before, answered(1))].into_iter());
             drop(delivering);
