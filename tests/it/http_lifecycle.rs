@@ -109,15 +109,7 @@ async fn a_port_in_use_is_named_and_the_ledger_stays_as_it_is() {
 
 #[actix_web::test]
 async fn a_log_that_was_cut_after_a_clean_stop_is_refused_again_and_again() {
-    let mut server = Server::start().await;
-    let old = server.directory.path().join("old");
-    server.stop().await;
-    copy(&server.data().join("log"), &old);
-    server.resume().await;
-    server.tokens("alice").await;
-    server.stop().await;
-    fs::remove_dir_all(server.data().join("log")).unwrap();
-    fs::rename(&old, server.data().join("log")).unwrap();
+    let server = with_the_log_of_an_earlier_stop().await;
     for _ in 0..2 {
         let message = refused(&server).await;
         assert!(message.contains("but the last clean stop left it at"), "{message}");
@@ -126,16 +118,8 @@ async fn a_log_that_was_cut_after_a_clean_stop_is_refused_again_and_again() {
 
 #[actix_web::test]
 async fn after_a_crash_a_log_that_ends_before_what_was_durable_is_refused_again_and_again() {
-    let mut server = Server::start().await;
-    let old = server.directory.path().join("old");
-    server.stop().await;
-    copy(&server.data().join("log"), &old);
-    server.resume().await;
-    server.tokens("alice").await;
-    server.stop().await;
+    let server = with_the_log_of_an_earlier_stop().await;
     fs::remove_file(server.data().join("clean")).unwrap();
-    fs::remove_dir_all(server.data().join("log")).unwrap();
-    fs::rename(&old, server.data().join("log")).unwrap();
     for _ in 0..2 {
         let message = refused(&server).await;
         assert!(message.contains("was on the disk before the crash"), "{message}");
@@ -146,15 +130,7 @@ async fn after_a_crash_a_log_that_ends_before_what_was_durable_is_refused_again_
 #[actix_web::test]
 async fn after_a_crash_a_log_that_ends_before_what_was_signed_keeps_its_copy_from_before_the_recovery()
  {
-    let mut server = Server::start().await;
-    let old = server.directory.path().join("old");
-    server.stop().await;
-    copy(&server.data().join("log"), &old);
-    server.resume().await;
-    server.tokens("alice").await;
-    server.stop().await;
-    fs::remove_dir_all(server.data().join("log")).unwrap();
-    fs::rename(&old, server.data().join("log")).unwrap();
+    let server = with_the_log_of_an_earlier_stop().await;
     // As a power cut leaves it: only the fence still tells how long the log was.
     fs::remove_file(server.data().join("clean")).unwrap();
     fs::remove_file(server.data().join("reached")).unwrap();
@@ -190,6 +166,20 @@ async fn a_vault_that_has_lost_somebody_is_refused_until_the_operator_says_so() 
     server.config = config(|raw| raw.vault_incomplete_ok = 1);
     server.resume().await;
     server.tokens("bob").await;
+}
+
+/// Stopped cleanly, with the log as an earlier clean stop left it.
+async fn with_the_log_of_an_earlier_stop() -> Server {
+    let mut server = Server::start().await;
+    let old = server.directory.path().join("old");
+    server.stop().await;
+    copy(&server.data().join("log"), &old);
+    server.resume().await;
+    server.tokens("alice").await;
+    server.stop().await;
+    fs::remove_dir_all(server.data().join("log")).unwrap();
+    fs::rename(&old, server.data().join("log")).unwrap();
+    server
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {

@@ -87,9 +87,6 @@ pub(super) struct Segments {
     bytes_max: u64,
     open: Mutex<BTreeMap<Seq, Arc<File>>>,
     writing: Mutex<Option<Writing>>,
-    /// Files in which blocks were found, and that were synced then.
-    #[cfg(test)]
-    synced: Mutex<Vec<Seq>>,
 }
 
 #[derive(Debug)]
@@ -101,20 +98,8 @@ struct Writing {
 
 impl Segments {
     pub(super) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            bytes_max: SEGMENT_BYTES,
-            open: Mutex::default(),
-            writing: Mutex::default(),
-            #[cfg(test)]
-            synced: Mutex::default(),
-        }
-    }
-
-    /// Files that were synced because blocks were found in them.
-    #[cfg(test)]
-    pub(super) fn synced(&self) -> Vec<Seq> {
-        self.synced.lock().clone()
+        let (open, writing) = (Mutex::default(), Mutex::default());
+        Self { dir: dir.to_owned(), bytes_max: SEGMENT_BYTES, open, writing }
     }
 
     /// The same, with files that are full so early.
@@ -229,34 +214,21 @@ impl Segments {
             bytes += u64::from(found.place.bytes);
             bytes <= JOURNAL_BYTES
         };
-        let newest = found.iter().rev().take_while(is_newest).count();
-        let again = found.len() - newest;
-        let mut open: Option<(Seq, File)> = None;
-        for (i, &Found { first, place, .. }) in found.iter().enumerate() {
-            let path = self.path(place.segment);
-            let file = match open.take() {
-                Some((segment, file)) if segment == place.segment => file,
-                before => {
-                    self.sync(before)?;
-                    let file = OpenOptions::new().write(true).open(&path);
-                    file.map_err(FileError::on("open", &path))?
-                }
+        let mut before = found.len() - found.iter().rev().take_while(is_newest).count();
+        for here in found.chunk_by(|one, next| one.place.segment == next.place.segment) {
+            let Some(path) = here.first().map(|found| self.path(found.place.segment)) else {
+                continue;
             };
-            if again <= i {
-                let block = self.read(first, place)?;
+            let file = OpenOptions::new().write(true).open(&path);
+            let file = file.map_err(FileError::on("open", &path))?;
+            for found in here.iter().skip(before) {
+                let block = self.read(found.first, found.place)?;
                 let block = block.get(ROOM_BYTES..).unwrap_or_default();
-                file.write_all_at(block, place.at).map_err(FileError::on("write", &path))?;
+                file.write_all_at(block, found.place.at).map_err(FileError::on("write", &path))?;
             }
-            open = Some((place.segment, file));
+            file.sync_data().map_err(FileError::on("fsync", &path))?;
+            before = before.saturating_sub(here.len());
         }
-        Ok(self.sync(open)?)
-    }
-
-    fn sync(&self, written: Option<(Seq, File)>) -> Result<(), FileError> {
-        let Some((segment, file)) = written else { return Ok(()) };
-        file.sync_data().map_err(FileError::on("fsync", &self.path(segment)))?;
-        #[cfg(test)]
-        self.synced.lock().push(segment);
         Ok(())
     }
 

@@ -130,13 +130,13 @@ fn blocks_that_sled_forgot_are_found_again() {
     let reopened = store_in(&after);
     assert_eq!((texts(&reopened).concat().as_str(), reopened.found()), ("abcdef", 2));
     // Who was killed may not have synced them, and from now on they count as durable. They are written
-    // again: after a sync that failed, another one alone does nothing.
-    assert_eq!(reopened.segments.synced(), [Seq(4), Seq(5)]);
+    // again: after a sync that failed, another one alone does nothing. (That it is synced, only a power
+    // cut after a kill shows: `tests/faults`.)
     let is_written = |seq: &u64| file(*seq).metadata().unwrap().modified().unwrap() != long_ago;
     assert_eq!((0..6).filter(is_written).collect::<Vec<_>>(), [4, 5]);
     drop(reopened);
     let reopened = store_in(&after);
-    assert_eq!((reopened.found(), reopened.segments.synced()), (0, Vec::new()));
+    assert_eq!(reopened.found(), 0);
     drop(reopened);
 
     // All places are lost.
